@@ -1,0 +1,122 @@
+// Package deploy is the release state machine: what happens between a built release and a proven one, in which order,
+// and what each step needs from the world. It starts no process and knows no engine: a Target runs slots, a Splitter
+// moves traffic, a Database is backed up and migrated, a Journal remembers.
+package deploy
+
+import (
+	"context"
+	"net/url"
+	"time"
+
+	"github.com/metaextract/pipeline/migrations"
+)
+
+// Slot is one of the two places a release can run in.
+type Slot string
+
+// The slots of a blue-green deployment.
+const (
+	Blue  Slot = "blue"
+	Green Slot = "green"
+)
+
+// Other is the opposite slot.
+func (s Slot) Other() Slot {
+	if s == Blue {
+		return Green
+	}
+	return Blue
+}
+
+// Release is a built version of the application.
+type Release struct {
+	Version string // what its version path must answer: "v1.4.0", "3f2a9c1"
+	Source  string // for people: "tag v1.4.0", "directory testdata/metaextract"
+	Units   []Unit
+}
+
+// Unit is one served component of a release: what a target starts in a slot.
+type Unit struct {
+	Component string
+	// Artifact is a reference that the target understands: a directory for local processes, an image for docker.
+	Artifact string
+	// Dir is the working directory within the artifact.
+	Dir     string
+	Command []string // $HOST and $PORT are replaced by the target; empty where Static is set
+	Static  string   // directory of files to serve, within Dir
+	Env     map[string]string
+	Routes  []string // path prefixes, "/" for everything
+	Port    int      // fixed port, 0 for any
+	Health  string
+	Ready   string
+	Version string
+	Start   time.Duration // bound on becoming ready
+	Stop    time.Duration // SIGTERM to SIGKILL
+}
+
+// Target runs releases in slots. Implementations are safe for concurrent use and pass the suite in deploy/target/targettest.
+//
+// The interface asks for nothing that a Kubernetes Deployment or a Railway service could not give: start a copy of a
+// release beside the running one, say where it listens, take it away.
+type Target interface {
+	// Start starts every unit of the release in the slot, with no traffic, and returns once each has an address; it does
+	// not wait for readiness. A slot that already runs something is an error. After an error nothing of the slot is left.
+	Start(ctx context.Context, slot Slot, release Release) (Instance, error)
+	// Alive reports an error that says why when a unit of the slot has ended (exit code and last lines of its log).
+	Alive(ctx context.Context, slot Slot) error
+	// Logs returns the last lines of each unit's output.
+	Logs(ctx context.Context, slot Slot) (map[string]string, error)
+	// Stop ends the slot gracefully: SIGTERM, then SIGKILL after each unit's Stop. Stopping an empty slot is no error.
+	Stop(ctx context.Context, slot Slot) error
+	// Close stops everything the target started.
+	Close(ctx context.Context) error
+}
+
+// Instance is a release running in a slot.
+type Instance struct {
+	Slot      Slot
+	Release   Release
+	Endpoints map[string]*url.URL // by component: http://127.0.0.1:41873
+}
+
+// Splitter decides which slot a request goes to. deploy/router implements it.
+type Splitter interface {
+	// Register makes an instance known at weight 0.
+	Register(ctx context.Context, instance Instance) error
+	// Shift sets the share of new requests that each slot gets, in percent; slots not named get 0. The change is atomic.
+	Shift(ctx context.Context, weights map[Slot]int) error
+	// Drain waits until no request is in flight on the slot, or until ctx ends, and returns how many were left.
+	Drain(ctx context.Context, slot Slot) (left int, err error)
+	// Remove forgets a slot. It must have weight 0.
+	Remove(ctx context.Context, slot Slot) error
+}
+
+// Database is the application's database as a deployment sees it.
+type Database interface {
+	Backup(ctx context.Context) (migrations.Backup, error)
+	Migrate(ctx context.Context) (migrations.Outcome, error)
+}
+
+// Verifier decides whether an instance may have traffic.
+type Verifier interface {
+	// Ready waits until every unit of the instance is ready and serves the release's version, calling alive meanwhile
+	// to notice a unit that ended.
+	Ready(ctx context.Context, instance Instance, alive func() error) error
+	// Smoke sends each request of the smoke test once to the instance itself, past the splitter.
+	Smoke(ctx context.Context, instance Instance) error
+}
+
+// Journal remembers what a deployment is about to do. Write must be durable when it returns.
+type Journal interface {
+	Write(ctx context.Context, entry Entry) error
+}
+
+// Entry is a transition, written before it is done.
+type Entry struct {
+	Deployment string    `json:"deployment"`
+	At         time.Time `json:"at"`
+	State      State     `json:"state"`
+	Slot       Slot      `json:"slot,omitempty"`
+	Release    string    `json:"release"`
+	Detail     string    `json:"detail,omitempty"`
+}
