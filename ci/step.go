@@ -24,8 +24,7 @@ const (
 	Build       Kind = "build"
 )
 
-// Stage is the name of the stage that shows steps of this kind: "check", "test" or "build".
-// Install steps are shown with "build": what they make is what is built upon.
+// Stage is the name of the stage that shows steps of this kind: "install", "check", "test" or "build".
 func (k Kind) Stage() string {
 	switch k {
 	case Lint, Typecheck, Secrets:
@@ -33,7 +32,7 @@ func (k Kind) Stage() string {
 	case Unit, Property, Integration:
 		return "test"
 	default:
-		return "build"
+		return string(k)
 	}
 }
 
