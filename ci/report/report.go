@@ -73,6 +73,8 @@ type Failure struct {
 	Message   string `json:"message"`             // assertion and diff, or the last lines of the log
 	Seed      string `json:"seed,omitempty"`      // of a property test
 	Example   string `json:"example,omitempty"`   // counterexample of a property test
+	Shrinks   int    `json:"shrinks,omitempty"`   // steps from the first counterexample to this one
+	Replay    string `json:"replay,omitempty"`    // code that pins the example: "{ seed: 7, path: \"0:1\" }", "@reproduce_failure(…)"
 	Reproduce string `json:"reproduce,omitempty"` // command to paste, from the application's root
 }
 

@@ -1,5 +1,8 @@
 // Package config reads pipeline.yaml: everything about an application's pipeline that is not code. It checks offline
 // (unknown keys, types, cross references) and says where, why and what to do. It runs nothing and reads no secret.
+//
+// The struct tags of the types here are the one definition of the file's format: the decoder follows them and Schema
+// writes them down as JSON Schema for editors. See rules for what each tag means.
 package config
 
 import "time"
@@ -7,119 +10,93 @@ import "time"
 // FileName is the name of the configuration file at the application's root.
 const FileName = "pipeline.yaml"
 
-// Config is pipeline.yaml.
+// FormatVersion is the only version of the file's format there is.
+const FormatVersion = 1
+
+// Config is pipeline.yaml, with every default filled in.
 type Config struct {
-	Version      int                    `yaml:"version"`
-	Name         string                 `yaml:"name"`
-	Components   map[string]Component   `yaml:"components"`
-	Database     *Database              `yaml:"database"`
-	Services     map[string]Service     `yaml:"services"` // "postgres", "redis"
-	Environments map[string]Environment `yaml:"environments"`
-	Checks       Checks                 `yaml:"checks"`
-	Rehearsal    Rehearsal              `yaml:"rehearsal"`
-	Notify       Notify                 `yaml:"notify"`
-}
+	Version      int                    `yaml:"version" required:"true" min:"1" max:"1" doc:"Version of this file's format: 1."`
+	Name         string                 `yaml:"name" required:"true" is:"name" doc:"Name of the application: in image names, the release ledger and messages."`
+	Components   map[string]Component   `yaml:"components" required:"true" keyis:"name" doc:"The parts of the application, by name."`
+	Database     *Database              `yaml:"database" doc:"The application's PostgreSQL database and its migrations. It implies services.postgres."`
+	Services     map[string]Service     `yaml:"services" keys:"service" doc:"The servers the application needs, started fresh for integration tests and rehearsals."`
+	Environments map[string]Environment `yaml:"environments" keyis:"name" doc:"The places releases are deployed to, by name."`
+	Checks       Checks                 `yaml:"checks" doc:"Checks of the whole repository."`
+	Rehearsal    Rehearsal              `yaml:"rehearsal" doc:"The traffic of a rehearsal, which is also the smoke test."`
+	Notify       Notify                 `yaml:"notify" doc:"Whom to tell about a deployment."`
 
-// Runtime is a language runtime a component needs.
-type Runtime string
-
-// The runtimes.
-const (
-	Node   Runtime = "node"
-	Python Runtime = "python"
-)
-
-// Component is one part of the application: a Node package, a Python package, or both in one directory.
-type Component struct {
-	Path     string            `yaml:"path"` // relative to the file, "." for the root
-	Runtimes []Runtime         `yaml:"runtimes"`
-	Packages []string          `yaml:"packages"` // Debian packages it needs at run time
-	Inputs   []string          `yaml:"inputs"`   // further files or directories its steps read, relative to Path
-	Env      map[string]string `yaml:"env"`      // values may be secret references in environments only
-	Serve    *Serve            `yaml:"serve"`    // nil: built and tested, not deployed
-	// Commands replaces what the application's own files suggest for a step: "unit": "npm run test:ci".
-	// An empty string turns the step off.
-	Commands map[string]string `yaml:"commands"`
-	// Timeouts bounds a step: "unit": 5m.
-	Timeouts map[string]time.Duration `yaml:"timeouts"`
-}
-
-// Serve says how a component runs in a deployment slot: a command, or a directory of static files.
-type Serve struct {
-	Command []string `yaml:"command"` // $PORT and $HOST are replaced
-	Static  string   `yaml:"static"`  // directory that the build makes, relative to the component's path
-	Routes  []string `yaml:"routes"`  // path prefixes the router sends here; the longest match wins
-	// Port is the port the command listens on where it cannot be told one by $PORT; 0 means any.
-	Port    int           `yaml:"port"`
-	Health  string        `yaml:"health"`  // path that answers 200 while the process is alive
-	Ready   string        `yaml:"ready"`   // path that answers 200 when it can take traffic; default: Health
-	Version string        `yaml:"version"` // path whose answer contains the release; optional
-	Start   time.Duration `yaml:"start"`   // how long it may take to become ready; default 30s
-	Stop    time.Duration `yaml:"stop"`    // from SIGTERM to SIGKILL; default 10s
-}
-
-// Database names the migrations and how the application finds its database.
-type Database struct {
-	Migrations string `yaml:"migrations"` // directory, relative to the file
-	Format     string `yaml:"format"`     // "drizzle" or "sql"; default: found by looking
-	Env        string `yaml:"env"`        // default DATABASE_URL
-}
-
-// Service is a server the application needs.
-type Service struct {
-	Version string `yaml:"version"` // major version; default 17 for postgres, 8 for redis
-	Env     string `yaml:"env"`     // variable that holds its URL; default DATABASE_URL, REDIS_URL
-}
-
-// Environment is a place a release is deployed to.
-type Environment struct {
-	Branches []string          `yaml:"branches"` // globs
-	Tags     []string          `yaml:"tags"`     // globs
-	Target   string            `yaml:"target"`   // "local"
-	Strategy string            `yaml:"strategy"` // "blue-green"
-	URL      string            `yaml:"url"`      // where users reach it; its version path tells what runs there now
-	Env      map[string]string `yaml:"env"`      // values may be references: env://NAME, file://PATH, op://, vault://, cmd://
+	places *places // where each value is written; nil where the Config was not parsed
 }
 
 // Checks turns checks of the whole repository on and off.
 type Checks struct {
-	Secrets *bool `yaml:"secrets"` // gitleaks; default on
+	Secrets *bool `yaml:"secrets" doc:"Look for committed credentials with gitleaks."` // never nil after Parse
 }
 
-// Rehearsal is the traffic of a rehearsal.
-type Rehearsal struct {
-	Clients  int           `yaml:"clients"`  // concurrent keep-alive clients; default 8
-	Rate     int           `yaml:"rate"`     // requests a second over all clients; default 50
-	Phase    time.Duration `yaml:"phase"`    // how long each phase of traffic lasts; default 3s
-	Requests []Request     `yaml:"requests"` // default: GET on the health path of every served component
+// Database names the migrations and how the application finds its database.
+type Database struct {
+	Migrations string `yaml:"migrations" is:"path" doc:"Directory of the migrations, relative to this file."`
+	// Format is found by looking at the directory where the file does not say it; that needs the tree, so Load does it
+	// and Parse leaves it empty.
+	Format string `yaml:"format" enum:"drizzle,sql" doc:"drizzle for a drizzle-kit folder with meta/_journal.json, sql for 001_name.up.sql and 001_name.down.sql. Default: found by looking."`
+	Env    string `yaml:"env" is:"variable" doc:"Variable that holds the database's URL. Default: that of services.postgres."`
 }
 
-// Request is one request of the rehearsal's traffic and of the smoke test.
-type Request struct {
-	Name    string            `yaml:"name"`
-	Method  string            `yaml:"method"` // default GET
-	Path    string            `yaml:"path"`
-	Headers map[string]string `yaml:"headers"`
-	Body    string            `yaml:"body"`
-	JSON    any               `yaml:"json"`
-	File    *File             `yaml:"file"`   // multipart/form-data upload
-	Expect  int               `yaml:"expect"` // status; default: any below 400
+// The formats of migrations.
+const (
+	Drizzle = "drizzle" // what drizzle-kit generates
+	SQL     = "sql"     // pairs of up and down files, as golang-migrate reads them
+)
+
+// Service is a server the application needs.
+type Service struct {
+	Version string `yaml:"version" is:"version" also:"number" doc:"Major version. Default: 17 for postgres, 8 for redis."`
+	Env     string `yaml:"env" is:"variable" doc:"Variable that holds its URL. Default: DATABASE_URL for postgres, REDIS_URL for redis."`
 }
 
-// File is a file sent as multipart/form-data.
-type File struct {
-	Field string `yaml:"field"`
-	Path  string `yaml:"path"` // relative to pipeline.yaml
-}
+// The services, by their names in the file.
+const (
+	Postgres = "postgres"
+	Redis    = "redis"
+)
+
+var serviceNames = []string{Postgres, Redis}
 
 // Notify says whom to tell.
 type Notify struct {
-	Slack *Slack `yaml:"slack"`
+	Slack *Slack `yaml:"slack" doc:"A Slack channel: one message per deployment, updated in place."`
 }
 
 // Slack is a channel and the bot token to post with.
 type Slack struct {
-	Channel string `yaml:"channel"`
-	Token   string `yaml:"token"` // reference: env://SLACK_BOT_TOKEN
-	APIURL  string `yaml:"api_url"`
+	Channel string `yaml:"channel" required:"true" doc:"Channel id, or name in quotes: \"#releases\"."`
+	Token   string `yaml:"token" required:"true" is:"reference" doc:"Reference to the bot token, never the token itself: env://SLACK_BOT_TOKEN."`
+	APIURL  string `yaml:"api_url" is:"url" doc:"Where Slack's API is, for a proxy or a test."`
+}
+
+// Rehearsal is the traffic of a rehearsal.
+type Rehearsal struct {
+	Clients int           `yaml:"clients" min:"1" doc:"Concurrent keep-alive clients."`
+	Rate    int           `yaml:"rate" min:"1" doc:"Requests a second over all clients."`
+	Phase   time.Duration `yaml:"phase" doc:"How long each phase of traffic lasts: 3s."`
+	// Requests are by default a GET on the health path of every served component that its routes lead to.
+	Requests []Request `yaml:"requests" doc:"The requests, sent in turn. Default: GET on the health path of every served component that its routes lead to."`
+}
+
+// Request is one request of the rehearsal's traffic and of the smoke test.
+type Request struct {
+	Name    string            `yaml:"name" doc:"What reports call it. Default: method and path."`
+	Method  string            `yaml:"method" enum:"GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS" doc:"HTTP method."`
+	Path    string            `yaml:"path" required:"true" is:"urlpath" doc:"Path and query: /api/items?limit=10."`
+	Headers map[string]string `yaml:"headers" keyis:"header" also:"number,boolean" doc:"Further request headers."`
+	Body    string            `yaml:"body" doc:"Body, sent as it is."`
+	JSON    any               `yaml:"json" doc:"Body, sent as JSON."`
+	File    *File             `yaml:"file" doc:"Body: a file uploaded as multipart/form-data."`
+	Expect  int               `yaml:"expect" min:"100" max:"599" doc:"Status that the answer must have. Default: any below 400."` // 0: any below 400
+}
+
+// File is a file sent as multipart/form-data.
+type File struct {
+	Field string `yaml:"field" doc:"Name of the form field."`
+	Path  string `yaml:"path" required:"true" is:"path" doc:"The file, relative to pipeline.yaml."`
 }

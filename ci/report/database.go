@@ -1,0 +1,95 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/metaextract/pipeline/migrations"
+)
+
+// lockMode is a lock mode as PostgreSQL's manual writes it: "AccessExclusiveLock" is ACCESS EXCLUSIVE.
+func lockMode(mode string) string {
+	var b strings.Builder
+	for i, r := range strings.TrimSuffix(line(mode), "Lock") {
+		if i > 0 && r >= 'A' && r <= 'Z' {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(r)
+	}
+	return strings.ToUpper(b.String())
+}
+
+// lockBlocks says what a lock mode keeps other sessions from doing until it is released
+// (PostgreSQL manual, 13.3.1 Table-Level Locks).
+func lockBlocks(mode string) string {
+	switch lockMode(mode) {
+	case "ACCESS EXCLUSIVE":
+		return "blocks reads and writes"
+	case "EXCLUSIVE", "SHARE ROW EXCLUSIVE", "SHARE":
+		return "blocks writes"
+	case "SHARE UPDATE EXCLUSIVE":
+		return "blocks other schema changes"
+	default:
+		return "blocks no reads or writes"
+	}
+}
+
+// rows counts the rows of a backup.
+func rows(b *migrations.Backup) (n int64) {
+	for _, t := range b.Tables {
+		n += t.Rows
+	}
+	return n
+}
+
+// backupSentence is a backup and its proof on one line.
+func backupSentence(b *migrations.Backup) string {
+	text := fmt.Sprintf("%s, %s, %s", size(b.Bytes), plural(len(b.Tables), "table"), plural(rows(b), "row"))
+	if b.Proven {
+		return text + ", restored and compared in " + seconds(b.Duration.Seconds())
+	}
+	return text + ", not restored"
+}
+
+func backupWord(b *migrations.Backup) string {
+	if b.Proven {
+		return "backup proven"
+	}
+	return "backup NOT proven"
+}
+
+// migrationTitle is a migration's number and name.
+func migrationTitle(a migrations.Applied) string {
+	return strings.TrimSpace(fmt.Sprintf("%d %s", a.Version, line(a.Name)))
+}
+
+func (s *screen) database() {
+	d := s.report.Database
+	m := d.Migrations
+	aside := fmt.Sprintf("version %d to %d, %s", m.From, m.To, seconds(m.Elapsed.Seconds()))
+	if len(m.Applied) == 0 {
+		aside = fmt.Sprintf("version %d, nothing to apply", m.To)
+	}
+	s.heading("Database", aside)
+	for _, a := range m.Applied {
+		s.line("  ", fit(fmt.Sprintf("%s  %s, %s, WAL %s", s.bold(migrationTitle(a)), plural(a.Statements, "statement"),
+			seconds(a.Duration.Seconds()), size(a.WALBytes)), s.columns-2))
+		for _, l := range a.Locks {
+			text := lockMode(l.Mode) + " on " + line(l.Relation) + ", " + lockBlocks(l.Mode)
+			if lockBlocks(l.Mode) == "blocks reads and writes" {
+				text = s.yellow(text)
+			}
+			s.line("    ", fit(text, s.columns-4))
+		}
+		if len(a.Rewrites) > 0 {
+			s.line("    ", s.red(fit("rewrites "+line(strings.Join(a.Rewrites, ", ")), s.columns-4)))
+		}
+	}
+	if d.Backup != nil {
+		status := Passed
+		if !d.Backup.Proven {
+			status = Failed
+		}
+		s.line("  ", fit(s.mark(status)+" "+backupWord(d.Backup)+"  "+backupSentence(d.Backup), s.columns-2))
+	}
+}

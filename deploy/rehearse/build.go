@@ -1,0 +1,77 @@
+package rehearse
+
+import (
+	"context"
+	"sync"
+
+	"github.com/metaextract/pipeline/ci"
+	"github.com/metaextract/pipeline/ci/report"
+)
+
+// build checks, tests and builds the release, and builds the running one, at the same time.
+func (r *run) build(ctx context.Context) error {
+	var err error
+	if r.next.plan, err = ci.NewPlan(r.Release.Config, r.Release.Files, r.Images); err != nil {
+		return broken("plan the release: %w", err)
+	}
+	if r.next.builder, err = r.Platform.Builder(ctx, r.Release, r.Progress); err != nil {
+		return broken("prepare the release: %w", err)
+	}
+	if r.Self {
+		r.old = r.next
+	} else {
+		if r.old.plan, err = ci.NewPlan(r.Running.Config, r.Running.Files, r.Images); err != nil {
+			return broken("plan the running release: %w", err)
+		}
+		if r.old.builder, err = r.Platform.Builder(ctx, r.Running, nil); err != nil {
+			return broken("prepare the running release: %w", err)
+		}
+	}
+
+	var wg sync.WaitGroup
+	var old []ci.Result
+	var oldErr error
+	if !r.Self {
+		wg.Go(func() { old, oldErr = r.old.builder.Run(ctx, r.old.plan.Of(ci.Install, ci.Build)...) })
+	}
+	results, err := r.next.builder.Run(ctx, r.next.plan.Of()...)
+	wg.Wait()
+	r.out.CISeconds = r.Now().Sub(r.out.Started).Seconds()
+	if err != nil {
+		return broken("run the steps: %w", err)
+	}
+	r.collect(results)
+	if oldErr != nil {
+		return broken("build the running release: %w", oldErr)
+	}
+	if err := r.refuse(results); err != nil {
+		return err
+	}
+	for _, result := range old {
+		if result.Status != ci.Passed {
+			return broken("the running release (%s) cannot be built, so there is nothing to rehearse from: %s: %w", r.Running.Origin, result.Step.Name, result.Err)
+		}
+	}
+	return nil
+}
+
+// collect puts the steps' results into the report.
+func (r *run) collect(results []ci.Result) {
+	stages, failures := report.Collect(results)
+	r.out.Stages = append(r.out.Stages, stages...)
+	r.out.Failures = append(r.out.Failures, failures...)
+}
+
+// refuse says which steps did not pass.
+func (r *run) refuse(results []ci.Result) error {
+	verdict, reasons := report.Judge(results)
+	r.out.Reasons = append(r.out.Reasons, reasons...)
+	switch verdict {
+	case report.Proven:
+		return nil
+	case report.Refused:
+		return errRefused
+	default:
+		return errBroken
+	}
+}

@@ -1,0 +1,60 @@
+package router_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/metaextract/pipeline/deploy"
+	"github.com/metaextract/pipeline/deploy/router"
+)
+
+// BenchmarkProxy compares the router with a bare httputil.ReverseProxy in front of the same application, and with no proxy
+// at all. The POST rows show what a connection of its own costs.
+func BenchmarkProxy(b *testing.B) {
+	app := backend(b, func(w http.ResponseWriter, request *http.Request) {
+		_, _ = io.Copy(io.Discard, request.Body)
+		_, _ = w.Write([]byte("ok"))
+	})
+	endpoint, err := url.Parse(app.URL)
+	require.NoError(b, err)
+	plain := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite:   func(p *httputil.ProxyRequest) { p.SetURL(endpoint) },
+		Transport: &http.Transport{MaxIdleConnsPerHost: 128},
+	})
+	b.Cleanup(plain.Close)
+	r := router.New(router.Options{})
+	base := public(b, r)
+	give(b, r, one(b, deploy.Blue, "v1", app.URL))
+
+	for _, way := range []struct{ name, url string }{{"direct", app.URL}, {"reverseproxy", plain.URL}, {"router", base}} {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			b.Run(way.name+"/"+method, func(b *testing.B) {
+				client := newClient(b)
+				b.SetParallelism(8)
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						var body io.Reader
+						if method == http.MethodPost {
+							body = strings.NewReader("hello")
+						}
+						request, _ := http.NewRequest(method, way.url, body)
+						response, err := client.Do(request)
+						if err != nil {
+							b.Error(err)
+							return
+						}
+						_, _ = io.Copy(io.Discard, response.Body)
+						response.Body.Close()
+					}
+				})
+			})
+		}
+	}
+}

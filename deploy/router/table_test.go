@@ -1,0 +1,117 @@
+package router
+
+import (
+	"crypto/rand"
+	"fmt"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/quick"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/metaextract/pipeline/deploy"
+)
+
+func splitOf(salt string, green int) *table {
+	return newTable(salt,
+		entry{slot: &slot{name: deploy.Blue}, weight: 100 - green},
+		entry{slot: &slot{name: deploy.Green}, weight: green})
+}
+
+func TestRaisingAWeightMovesNobodyAwayFromTheSlotThatGrows(t *testing.T) {
+	law := func(id, salt string, a, b uint8) bool {
+		low, high := int(a)%101, int(b)%101
+		if low > high {
+			low, high = high, low
+		}
+		point := share(id, salt)
+		before, after := splitOf(salt, low).at(point), splitOf(salt, high).at(point)
+		return before.name != deploy.Green || after.name == deploy.Green
+	}
+	require.NoError(t, quick.Check(law, &quick.Config{MaxCount: 20_000}))
+}
+
+func TestACohortStaysOnItsSlotWhileWeightsStay(t *testing.T) {
+	law := func(id, salt string, weight uint8) bool {
+		green := int(weight) % 101
+		return splitOf(salt, green).at(share(id, salt)).name == splitOf(salt, green).at(share(id, salt)).name
+	}
+	require.NoError(t, quick.Check(law, nil))
+}
+
+func TestSharesAreAsWeightedAndUnrelatedBetweenSalts(t *testing.T) {
+	const n = 20_000
+	green, both := 0, 0
+	for i := range n {
+		id := fmt.Sprintf("client-%d", i)
+		first := splitOf("monday", 10).at(share(id, "monday")).name == deploy.Green
+		second := splitOf("tuesday", 10).at(share(id, "tuesday")).name == deploy.Green
+		if first {
+			green++
+		}
+		if first && second {
+			both++
+		}
+	}
+	// Four standard deviations of a binomial.
+	require.InDelta(t, .10*n, green, 4*math.Sqrt(n*.1*.9))
+	require.InDelta(t, .01*n, both, 4*math.Sqrt(n*.01*.99))
+}
+
+func TestEveryPointBelongsToASlot(t *testing.T) {
+	for green := range 101 {
+		for _, point := range []float64{0, 50, 99, math.Nextafter(100, 0)} {
+			require.NotNil(t, splitOf("s", green).at(point), "green %d, point %v", green, point)
+		}
+	}
+	law := func(id, salt string) bool { p := share(id, salt); return p >= 0 && p < 100 }
+	require.NoError(t, quick.Check(law, nil))
+}
+
+func TestACookieIsSetOnlyWhileTrafficIsSplit(t *testing.T) {
+	request := httptest.NewRequest(http.MethodGet, "/", nil)
+	chosen, id := splitOf("s", 0).pick(request)
+	require.Equal(t, deploy.Blue, chosen.name)
+	require.Empty(t, id)
+
+	chosen, id = splitOf("s", 50).pick(request)
+	require.NotEmpty(t, id)
+	request.AddCookie(&http.Cookie{Name: CohortCookie, Value: id})
+	again, renewed := splitOf("s", 50).pick(request)
+	require.Empty(t, renewed)
+	require.Equal(t, chosen.name, again.name)
+}
+
+func TestAnOverlongCohortIsReplaced(t *testing.T) {
+	request := httptest.NewRequest(http.MethodGet, "/", nil)
+	request.AddCookie(&http.Cookie{Name: CohortCookie, Value: rand.Text() + rand.Text() + rand.Text()})
+	_, id := splitOf("s", 50).pick(request)
+	require.NotEmpty(t, id)
+}
+
+func TestTheLongestPrefixWins(t *testing.T) {
+	routes, err := NewRoutes([]deploy.Unit{
+		{Component: "page", Routes: []string{"/"}},
+		{Component: "api", Routes: []string{"/api", "/health/"}},
+		{Component: "files", Routes: []string{"/api/files"}},
+		{Component: "worker"},
+	})
+	require.NoError(t, err)
+	for path, want := range map[string]string{
+		"/": "page", "/about": "page", "/api": "api", "/api/": "api", "/api/x": "api", "/apix": "page", "/health": "api",
+		"/api/files": "files", "/api/files/1": "files", "/api/filesystem": "api", "": "page", "*": "",
+	} {
+		got, ok := routes.Component(path)
+		require.Equal(t, want, got, path)
+		require.Equal(t, want != "", ok, path)
+	}
+}
+
+func TestRoutesThatCannotWorkAreRefused(t *testing.T) {
+	_, err := NewRoutes([]deploy.Unit{{Component: "a", Routes: []string{"/x"}}, {Component: "b", Routes: []string{"/x/"}}})
+	require.ErrorContains(t, err, "components a and b both serve /x/; give each path prefix to one component")
+	_, err = NewRoutes([]deploy.Unit{{Component: "a", Routes: []string{"api"}}})
+	require.ErrorContains(t, err, `write "/api"`)
+}

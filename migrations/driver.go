@@ -1,0 +1,191 @@
+package migrations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/golang-migrate/migrate/v4/database"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// driver is golang-migrate's database.Driver over one connection. What it does differently from the driver that comes
+// with golang-migrate, and why (each is a test here; the numbers are issues of golang-migrate):
+//
+//   - A file and its version are committed together, so a failure leaves the version as it was, and not dirty (#196, #518).
+//   - The lock is polled, so CREATE INDEX CONCURRENTLY does not deadlock with a waiting migrator (#960), and nothing
+//     goes on waiting for it after the call has returned.
+//   - Everything that waits has a timeout and ends with the context, which golang-migrate's interface lacks: the driver
+//     carries the context of its one run.
+//   - Files with statements that cannot run in a transaction run statement by statement.
+//   - A version is not lowered without a file that says how.
+type driver struct {
+	ctx     context.Context
+	options Options
+	conn    *pgx.Conn
+	lock    *lock
+	table   versionTable
+	retry   retry
+	checks  bool // the server notices when the client is gone
+
+	migration Migration // about to run, for evidence and errors
+	applied   Applied   // what the last Run did
+
+	pending int // the version that SetVersion announced
+	state   step
+}
+
+// step is where the driver is between SetVersion(dirty) and SetVersion(clean).
+type step int
+
+const (
+	idle      step = iota
+	announced      // SetVersion(dirty) has been called: nothing is written yet
+	done           // Run has committed the version with the file
+)
+
+var _ database.Driver = (*driver)(nil)
+
+// open connects, and does nothing to the database.
+func open(ctx context.Context, options Options) (*driver, error) {
+	conn, err := connect(ctx, options.URL)
+	if err != nil {
+		return nil, err
+	}
+	d := &driver{ctx: ctx, options: options, conn: conn, retry: newRetry(options.RetryBudget, options.Notice)}
+	if err := d.prepare(); err != nil {
+		hangUp(ctx, conn)
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *driver) prepare() error {
+	var name string
+	var schema *string
+	if err := d.conn.QueryRow(d.ctx, "SELECT current_database(), current_schema()").Scan(&name, &schema); err != nil {
+		return fmt.Errorf("look at database: %w", ended(d.ctx, err))
+	}
+	if schema == nil {
+		return fmt.Errorf("database %s: no schema of the search path exists: create it, or set another search_path in the URL", name)
+	}
+	var err error
+	d.table = versionTable{schema: *schema}
+	if d.lock, err = newLock(d.conn, name, *schema); err != nil {
+		return err
+	}
+	// PostgreSQL 14 and later, where the system can: a migrator that is killed must not leave a long ALTER TABLE at work.
+	_, err = d.conn.Exec(d.ctx, "SET client_connection_check_interval = '"+clientCheck+"'")
+	d.checks = err == nil
+	if _, err := d.simple(d.limits(d.options.LockTimeout)); err != nil {
+		return fmt.Errorf("limit the session: %w", ended(d.ctx, err))
+	}
+	return nil
+}
+
+// Open is not for use: golang-migrate opens drivers by URL, which would need a context.
+func (d *driver) Open(string) (database.Driver, error) {
+	return nil, errors.New("this driver is opened by migrations.New")
+}
+
+// Close ends the session, and with it the lock.
+func (d *driver) Close() error {
+	hangUp(d.ctx, d.conn)
+	return nil
+}
+
+// Lock waits for other migrators.
+func (d *driver) Lock() error { return d.lock.take(d.ctx, d.options.LockWait, d.options.Notice) }
+
+// Unlock lets other migrators in.
+func (d *driver) Unlock() error { return d.lock.release(d.ctx) }
+
+// Version is the row of schema_migrations.
+func (d *driver) Version() (int, bool, error) { return d.table.read(d.ctx, d.conn) }
+
+// SetVersion remembers a version announced with dirty: Run writes it when it commits. Upstream writes it first, so that
+// any failure leaves the database dirty though PostgreSQL has rolled everything back. Without a Run in between there was
+// no file: golang-migrate takes a missing way back for an empty one, lowers the version and leaves the tables.
+func (d *driver) SetVersion(version int, dirty bool) error {
+	was := d.state
+	switch {
+	case dirty:
+		d.pending, d.state = version, announced
+		return nil
+	case was == done && version == d.pending:
+		d.state = idle
+		return nil
+	case was == announced && version == d.pending:
+		d.state = idle
+		return fmt.Errorf("no file says how to get to version %d: write a down file, or restore the backup", version)
+	}
+	return d.write(version, false)
+}
+
+// write changes the version by itself.
+func (d *driver) write(version int, dirty bool) error {
+	_, err := d.simple("BEGIN READ WRITE;" + d.table.set(version, dirty) + "COMMIT")
+	if err != nil {
+		d.rollBack()
+		return fmt.Errorf("write version %d: %w", version, ended(d.ctx, err))
+	}
+	return nil
+}
+
+// Run applies a file.
+func (d *driver) Run(migration io.Reader) error {
+	body, err := io.ReadAll(migration)
+	if err != nil {
+		return fmt.Errorf("read migration: %w", err)
+	}
+	file := d.migration.File
+	if file == "" {
+		file = "migration"
+	}
+	s, err := parse(file, string(body))
+	if err != nil {
+		return err
+	}
+	d.applied = Applied{
+		Version: d.migration.Version, Name: d.migration.Name, SHA256: hash(body), Statements: len(s.statements),
+		Locks: []Lock{}, Rewrites: []string{},
+	}
+	if s.outside {
+		err = d.runOutside(s)
+	} else {
+		err = d.runTransaction(s)
+	}
+	if err != nil {
+		d.state = idle
+		return err
+	}
+	if d.state == announced {
+		d.state = done
+	}
+	return nil
+}
+
+// Drop always fails: nobody who releases software wants a command that empties its database.
+func (d *driver) Drop() error {
+	return errors.New("a database is never dropped by the pipeline")
+}
+
+// simple sends SQL by the simple protocol, which takes several statements in one round trip.
+func (d *driver) simple(sql string) ([]*pgconn.Result, error) {
+	results, err := d.conn.PgConn().Exec(d.ctx, sql).ReadAll()
+	return results, err
+}
+
+// rollBack ends a failed transaction, even when the run was canceled.
+func (d *driver) rollBack() {
+	if d.conn.IsClosed() || d.conn.PgConn().TxStatus() == 'I' {
+		return
+	}
+	ctx, cancel := farewell(d.ctx)
+	defer cancel()
+	if _, err := d.conn.Exec(ctx, "ROLLBACK"); err != nil {
+		hangUp(d.ctx, d.conn) // ends the transaction, too
+	}
+}

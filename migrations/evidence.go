@@ -1,0 +1,125 @@
+package migrations
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// evidenceQuery is asked before and after a file, in its transaction: how much write-ahead log there is, and which files
+// hold the tables. A table whose file has another number has been rewritten; that, unlike a rule about statements, is
+// right for every version and setting (timestamp to timestamptz rewrites unless TimeZone is UTC), and needs no superuser,
+// unlike an event trigger. Measured facts: research/db.md 3.1.
+const evidenceQuery = `
+	SELECT pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn;
+	SELECT c.oid, c.relkind, c.relfilenode, coalesce(t.relfilenode, 0), pg_catalog.format('%I.%I', n.nspname, c.relname)
+	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		LEFT JOIN pg_catalog.pg_class t ON t.oid = c.reltoastrelid
+	WHERE c.relkind IN ('r', 'p', 'm', 'v', 'S', 'f') AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
+		AND c.relname <> '` + versionTableName + `';`
+
+// locksQuery lists the locks this session holds, before it commits.
+const locksQuery = `
+	SELECT l.relation, l.mode FROM pg_catalog.pg_locks l
+	WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted;`
+
+// strength orders lock modes by what they keep out (PostgreSQL 13.3, "Table-Level Locks").
+var strength = []string{
+	"AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock",
+	"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock",
+}
+
+// relation is a table or the like, by its oid, as it was at one moment.
+type relation struct {
+	name        string
+	table       bool // it has rows of its own
+	file, toast string
+}
+
+// moment is what evidenceQuery answered.
+type moment struct {
+	wal       int64
+	relations map[string]relation
+}
+
+// readMoment finds the answers to evidenceQuery among the results of a longer text: the two before what follows it.
+func readMoment(results []*pgconn.Result) (moment, error) {
+	m := moment{relations: map[string]relation{}}
+	if len(results) < 2 || len(results[0].Rows) != 1 {
+		return m, fmt.Errorf("read evidence: %d results", len(results))
+	}
+	wal, err := strconv.ParseInt(string(results[0].Rows[0][0]), 10, 64)
+	if err != nil {
+		return m, fmt.Errorf("read position of write-ahead log: %w", err)
+	}
+	m.wal = wal
+	for _, row := range results[1].Rows {
+		kind := string(row[1])
+		m.relations[string(row[0])] = relation{
+			name: string(row[4]), table: kind == "r" || kind == "m", file: string(row[2]), toast: string(row[3]),
+		}
+	}
+	return m, nil
+}
+
+// answers are the results of queries, among those of SET, RESET and BEGIN.
+func answers(results []*pgconn.Result) []*pgconn.Result {
+	return slices.DeleteFunc(slices.Clone(results), func(r *pgconn.Result) bool { return !r.CommandTag.Select() })
+}
+
+// note compares the moments around a file.
+func (a *Applied) note(before, after []*pgconn.Result) error {
+	before, after = answers(before), answers(after)
+	was, err := readMoment(before)
+	if err != nil {
+		return err
+	}
+	is, err := readMoment(after)
+	if err != nil {
+		return err
+	}
+	a.WALBytes = is.wal - was.wal
+	a.Rewrites = rewrites(was, is)
+	if len(after) > 2 {
+		a.Locks = strongest(was, after[2])
+	}
+	return nil
+}
+
+// rewrites are the tables whose rows, or whose large values, moved into a new file.
+func rewrites(was, is moment) []string {
+	list := []string{}
+	for oid, old := range was.relations {
+		now, still := is.relations[oid]
+		if !still || !old.table {
+			continue
+		}
+		if now.file != old.file || old.toast != "0" && now.toast != "0" && now.toast != old.toast {
+			list = append(list, old.name)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// strongest keeps one lock for each relation that was there before: nobody waits for one that was not. Indexes are left
+// out, for their locks come with the table's.
+func strongest(was moment, held *pgconn.Result) []Lock {
+	modes := map[string]int{}
+	for _, row := range held.Rows {
+		old, known := was.relations[string(row[0])]
+		if !known {
+			continue
+		}
+		modes[old.name] = max(modes[old.name], slices.Index(strength, string(row[1])))
+	}
+	locks := []Lock{}
+	for name, mode := range modes {
+		locks = append(locks, Lock{Relation: name, Mode: strength[mode]})
+	}
+	slices.SortFunc(locks, func(a, b Lock) int { return cmp.Compare(a.Relation, b.Relation) })
+	return locks
+}

@@ -1,0 +1,103 @@
+package migrations
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The facts are those measured in research/db.md 3.1.
+func TestEvidenceOfOneStatement(t *testing.T) {
+	const setup = `
+		CREATE TABLE t (id bigint PRIMARY KEY, a int, v varchar(50), tx text, ts timestamp, num numeric(10,2), payload text);
+		INSERT INTO t SELECT g, g % 10, 'v' || g, 't' || g, now(), g % 77, repeat('x', 100) FROM generate_series(1, 2000) g;
+		CREATE INDEX t_a ON t (a);
+		CREATE TABLE p (id bigint PRIMARY KEY); INSERT INTO p SELECT generate_series(0, 999);
+		CREATE VIEW w AS SELECT id FROM p;`
+	const table, other = "public.t", "public.p"
+	one := func(mode string) []Lock { return []Lock{{table, mode}} }
+	rewritten := []string{table}
+	none := []string{}
+	tests := []struct {
+		statement string
+		rewrites  []string
+		locks     []Lock
+		quiet     bool // little write-ahead log
+	}{
+		{"ALTER TABLE t ADD COLUMN n int DEFAULT 3 NOT NULL", none, one("AccessExclusiveLock"), true},
+		{"ALTER TABLE t ADD COLUMN n timestamptz DEFAULT now()", none, one("AccessExclusiveLock"), true},
+		{"ALTER TABLE t ADD COLUMN n uuid DEFAULT gen_random_uuid()", rewritten, one("AccessExclusiveLock"), false},
+		{"ALTER TABLE t ALTER a TYPE bigint", rewritten, one("AccessExclusiveLock"), false},
+		{"ALTER TABLE t ALTER v TYPE varchar(100)", none, one("AccessExclusiveLock"), true},
+		{"ALTER TABLE t ALTER v TYPE varchar(20)", rewritten, one("AccessExclusiveLock"), false},
+		{"SET LOCAL timezone = 'UTC'; ALTER TABLE t ALTER ts TYPE timestamptz", none, one("AccessExclusiveLock"), true},
+		{"SET LOCAL timezone = 'Europe/Berlin'; ALTER TABLE t ALTER ts TYPE timestamptz", rewritten, one("AccessExclusiveLock"), false},
+		{"ALTER TABLE t ADD CONSTRAINT c CHECK (a IS NOT NULL) NOT VALID", none, one("AccessExclusiveLock"), true},
+		{"ALTER TABLE t ADD CONSTRAINT fk FOREIGN KEY (a) REFERENCES p (id) NOT VALID", none,
+			[]Lock{{other, "ShareRowExclusiveLock"}, {table, "ShareRowExclusiveLock"}}, true},
+		{"CREATE INDEX ix ON t (ts)", none, one("ShareLock"), false},
+		{"DROP INDEX t_a", none, one("AccessExclusiveLock"), true},
+		{"UPDATE t SET a = a + 1", none, one("RowExclusiveLock"), false},
+		{"TRUNCATE t", rewritten, one("AccessExclusiveLock"), true},
+		{"CLUSTER t USING t_a", rewritten, one("AccessExclusiveLock"), false},
+		{"VACUUM FULL t", rewritten, []Lock{}, false}, // outside a transaction: no locks are left to be read
+		{"SELECT * FROM w", none, []Lock{{other, "AccessShareLock"}, {"public.w", "AccessShareLock"}}, true},
+		{"CREATE TABLE n AS SELECT 1; ALTER TABLE n ADD COLUMN b int DEFAULT random()", none, []Lock{}, true},
+		{"DROP TABLE t", none, one("AccessExclusiveLock"), true},
+		{`CREATE TABLE "Odd.Name" (); LOCK TABLE t IN SHARE MODE; ALTER TABLE t RENAME TO renamed`, none, one("AccessExclusiveLock"), true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.statement, func(t *testing.T) {
+			address := newDatabase(t)
+			execute(t, address, setup)
+			m := migrator(t, address, files("1_a.up.sql", tt.statement))
+			outcome, err := m.Up(context.Background())
+			require.NoError(t, err)
+			got := outcome.Applied[0]
+			assert.Equal(t, tt.rewrites, got.Rewrites)
+			assert.Equal(t, tt.locks, got.Locks)
+			assert.Equal(t, m.Migrations()[0].SHA256, got.SHA256)
+			assert.Positive(t, got.Duration)
+			assert.GreaterOrEqual(t, outcome.Elapsed, got.Duration)
+			if tt.quiet {
+				assert.Less(t, got.WALBytes, int64(50_000))
+			}
+		})
+	}
+}
+
+func TestWriteAheadLogIsMeasured(t *testing.T) {
+	address := newDatabase(t)
+	outcome, err := migrator(t, address, files(
+		"1_a.up.sql", "CREATE TABLE t (a int)",
+		"2_b.up.sql", "INSERT INTO t SELECT generate_series(1, 10000)")).Up(context.Background())
+	require.NoError(t, err)
+	assert.Greater(t, outcome.Applied[1].WALBytes, int64(10_000*40), "an insert of an int writes more than 40 bytes")
+	assert.Less(t, outcome.Applied[1].WALBytes, int64(10_000*200))
+}
+
+func TestRewriteOfLargeValuesAloneIsARewriteOfTheirTable(t *testing.T) {
+	was := moment{relations: map[string]relation{
+		"1": {name: "public.same", table: true, file: "10", toast: "11"},
+		"2": {name: "public.large", table: true, file: "20", toast: "21"},
+		"3": {name: "public.first", table: true, file: "30", toast: "0"},
+		"4": {name: "public.sequence", file: "40", toast: "0"},
+		"5": {name: "public.gone", table: true, file: "50", toast: "0"},
+	}}
+	is := moment{relations: map[string]relation{
+		"1": {file: "10", toast: "11"}, "2": {file: "20", toast: "22"}, "3": {file: "30", toast: "31"}, "4": {file: "41", toast: "0"},
+		"6": {name: "public.new", table: true, file: "60"},
+	}}
+	assert.Equal(t, []string{"public.large"}, rewrites(was, is))
+}
+
+func TestEvidenceOfManyTablesIsQuick(t *testing.T) {
+	address := newDatabase(t)
+	execute(t, address, "DO $$ BEGIN FOR i IN 1..500 LOOP EXECUTE format('CREATE TABLE t%s (a int)', i); END LOOP; END $$")
+	outcome, err := migrator(t, address, files("1_a.up.sql", "DO $$ BEGIN FOR i IN 1..500 LOOP EXECUTE format('ALTER TABLE t%s ADD b int', i); END LOOP; END $$")).Up(context.Background())
+	require.NoError(t, err)
+	assert.Len(t, outcome.Applied[0].Locks, 500, fmt.Sprint(outcome.Elapsed))
+}

@@ -1,0 +1,106 @@
+package migrations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Defaults of Options. There is no way to say "without timeout": a statement that waits for a lock makes everybody who
+// comes after it wait too, so the attempt is given up, the queue let through, and the whole transaction tried again.
+// GitLab's helper makes its last attempt without a timeout; that is the part not to copy.
+const (
+	// DefaultLockTimeout is how long a statement waits for a lock, and thus how long it makes others wait.
+	DefaultLockTimeout = time.Second
+	// DefaultStatementTimeout ends a statement that hangs; builds of large indexes need more.
+	DefaultStatementTimeout = 15 * time.Minute
+	// DefaultLockWait is how long to wait for another migrator.
+	DefaultLockWait = 5 * time.Minute
+	// DefaultRetryBudget is how long to keep trying to get the locks of one migration.
+	DefaultRetryBudget = 2 * time.Minute
+)
+
+// The pauses between attempts double, between these.
+const (
+	firstPause   = 100 * time.Millisecond
+	longestPause = 5 * time.Second
+)
+
+// retry repeats what failed for the sake of other sessions.
+type retry struct {
+	budget time.Duration
+	now    func() time.Time
+	pause  func(context.Context, time.Duration) error
+	random func() float64 // at least 0, below 1
+	notice func(string)
+}
+
+func newRetry(budget time.Duration, notice func(string)) retry {
+	return retry{budget: budget, now: time.Now, pause: pause, random: rand.Float64, notice: notice}
+}
+
+// do calls attempt, with its number from 1, until it succeeds, fails for a reason that time does not heal, or the budget
+// would be spent before the next attempt.
+func (r retry) do(ctx context.Context, what string, attempt func(n int) error) error {
+	start := r.now()
+	for n := 1; ; n++ {
+		err := attempt(n)
+		if err == nil || ctx.Err() != nil || !passing(err) {
+			return err
+		}
+		wait := r.delay(n)
+		if spent := r.now().Sub(start); spent+wait > r.budget {
+			return fmt.Errorf("%w\n  gave up after %d attempts in %s", err, n, spent.Round(time.Millisecond))
+		}
+		var server *pgconn.PgError
+		errors.As(err, &server)
+		r.notice(fmt.Sprintf("%s: attempt %d: %s (%s); again in %s", what, n, server.Message, server.Code, wait.Round(time.Millisecond)))
+		if err := r.pause(ctx, wait); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
+}
+
+// delay is between half of the doubled pause and the whole of it, so that several migrators do not march in step.
+func (r retry) delay(attempt int) time.Duration {
+	whole := longestPause
+	if shift := attempt - 1; shift < 10 {
+		whole = min(firstPause<<shift, longestPause)
+	}
+	return whole/2 + time.Duration(r.random()*float64(whole/2))
+}
+
+// passing is an error that other sessions cause: a lock not got in time, a deadlock, a serialization failure. Nothing of
+// the transaction is left then.
+func passing(err error) bool {
+	var server *pgconn.PgError
+	if !errors.As(err, &server) {
+		return false
+	}
+	return server.Code == lockNotAvailable || server.Code == deadlockDetected || server.Code == serializationFail
+}
+
+// bystanders names the sessions that most likely kept a lock from us: those with the oldest open transactions that hold
+// locks on tables. Their statements are not shown, for they hold values.
+func bystanders(ctx context.Context, conn *pgx.Conn) string {
+	const query = `
+		SELECT coalesce(string_agg(who, '; '), '') FROM (
+			SELECT format('pid %s (%s, user %s, %s, open for %s)', a.pid, coalesce(nullif(a.application_name, ''), 'unnamed'),
+				a.usename, a.state, justify_interval(date_trunc('second', clock_timestamp() - a.xact_start))) AS who
+			FROM pg_stat_activity a
+			WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.xact_start IS NOT NULL
+				AND EXISTS (SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+					WHERE l.pid = a.pid AND l.granted AND l.locktype = 'relation' AND c.relkind IN ('r', 'p', 'm')
+						AND c.relnamespace <> 'pg_catalog'::regnamespace)
+			ORDER BY a.xact_start LIMIT 3) t`
+	var who string
+	if conn.IsClosed() || conn.QueryRow(ctx, query).Scan(&who) != nil {
+		return ""
+	}
+	return who
+}

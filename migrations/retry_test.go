@@ -1,0 +1,144 @@
+package migrations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// fakeRetry counts time by pausing alone.
+func fakeRetry(budget time.Duration, random float64) (retry, *[]time.Duration) {
+	now := time.Unix(0, 0)
+	pauses := &[]time.Duration{}
+	return retry{
+		budget: budget, notice: func(string) {}, random: func() float64 { return random },
+		now: func() time.Time { return now },
+		pause: func(_ context.Context, d time.Duration) error {
+			*pauses = append(*pauses, d)
+			now = now.Add(d)
+			return nil
+		},
+	}, pauses
+}
+
+func TestRetryPausesDoubleUpToALimit(t *testing.T) {
+	r, pauses := fakeRetry(time.Minute, 0.999999999)
+	err := r.do(context.Background(), "f", func(int) error { return &pgconn.PgError{Code: lockNotAvailable, Message: "no"} })
+	require.ErrorContains(t, err, "gave up after")
+	for i, p := range *pauses {
+		want := longestPause
+		if i < 6 {
+			want = firstPause << i
+		}
+		assert.InDelta(t, float64(want), float64(p), float64(time.Microsecond), "pause %d", i+1)
+	}
+	total := time.Duration(0)
+	for _, p := range *pauses {
+		total += p
+	}
+	assert.LessOrEqual(t, total, time.Minute)
+	assert.Greater(t, total, time.Minute-longestPause)
+}
+
+func TestRetryPauseIsAtLeastHalfAndNeverOverflows(t *testing.T) {
+	for _, random := range []float64{0, 0.5, 0.999} {
+		r, _ := fakeRetry(0, random)
+		for _, attempt := range []int{1, 2, 5, 6, 10, 11, 63, 64, 65, 1000, math.MaxInt} {
+			d := r.delay(attempt)
+			assert.GreaterOrEqual(t, d, firstPause/2)
+			assert.LessOrEqual(t, d, longestPause)
+		}
+	}
+}
+
+func TestRetryIsForWhatPasses(t *testing.T) {
+	tests := []struct {
+		name     string
+		err      error
+		attempts int
+	}{
+		{"a lock that was not got in time", &pgconn.PgError{Code: "55P03"}, 3},
+		{"a deadlock, wrapped", fmt.Errorf("x: %w", &SQLError{Cause: &pgconn.PgError{Code: "40P01"}}), 3},
+		{"a serialization failure", &pgconn.PgError{Code: "40001"}, 3},
+		{"a syntax error", &pgconn.PgError{Code: "42601"}, 1},
+		{"a statement timeout", &pgconn.PgError{Code: "57014"}, 1},
+		{"a lost connection", errors.New("EOF"), 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r, _ := fakeRetry(time.Minute, 0)
+			attempts := 0
+			err := r.do(context.Background(), "f", func(n int) error {
+				attempts++
+				assert.Equal(t, attempts, n)
+				if n == 3 {
+					return nil
+				}
+				return tt.err
+			})
+			assert.Equal(t, tt.attempts, attempts)
+			assert.Equal(t, tt.attempts == 3, err == nil)
+		})
+	}
+}
+
+func TestLockThatIsBusyIsTriedAgain(t *testing.T) {
+	address := newDatabase(t)
+	execute(t, address, "CREATE TABLE t (a int)")
+	holder := session(t, address)
+	_, err := holder.Exec(context.Background(), "BEGIN; LOCK TABLE t IN ROW EXCLUSIVE MODE", simply)
+	require.NoError(t, err)
+	attempts := 0
+	m := migrator(t, address, files("1_a.up.sql", "CREATE TABLE n (); ALTER TABLE t ADD COLUMN b int"), func(o *Options) {
+		o.Notice = func(n string) {
+			assert.Contains(t, n, "canceling statement due to lock timeout (55P03); again in")
+			if attempts++; attempts == 3 {
+				_, err := holder.Exec(context.Background(), "COMMIT")
+				assert.NoError(t, err)
+			}
+		}
+	})
+	outcome, err := m.Up(context.Background())
+	require.NoError(t, err)
+	assert.Equal(t, 4, outcome.Applied[0].Attempts)
+	assert.Less(t, outcome.Applied[0].Duration, outcome.Elapsed-3*m.options.LockTimeout, "of the attempt that succeeded")
+}
+
+func TestLockThatStaysBusyEndsWithWhoIsInTheWay(t *testing.T) {
+	address := newDatabase(t)
+	execute(t, address, "CREATE TABLE t (a int)")
+	holder := session(t, address+"&application_name=report-job")
+	_, err := holder.Exec(context.Background(), "BEGIN; SELECT * FROM t", simply)
+	require.NoError(t, err)
+	_, err = migrator(t, address, files("1_a.up.sql", "SELECT 1;\nALTER TABLE t ADD COLUMN b int"), func(o *Options) {
+		o.RetryBudget, o.LockTimeout = 500*time.Millisecond, 50*time.Millisecond
+	}).Up(context.Background())
+	require.ErrorContains(t, err, "m/1_a.up.sql:2: canceling statement due to lock timeout (55P03)")
+	assert.Regexp(t, `gave up after \d+ attempts in \S+\n  oldest open transactions: pid \d+ \(report-job, user postgres, idle in transaction, open for 00:00:0\d\)$`, err.Error())
+	assert.Equal(t, "none", value(t, address, stateQuery))
+}
+
+func TestDeadlockIsTriedAgain(t *testing.T) {
+	address := newDatabase(t)
+	execute(t, address, "CREATE TABLE a (i int); CREATE TABLE b (i int)")
+	other := session(t, address)
+	_, err := other.Exec(context.Background(), "SET deadlock_timeout = '1h'; BEGIN; LOCK TABLE b", simply) // so that we are the victim
+	require.NoError(t, err)
+	crossed := make(chan error, 1)
+	go func() {
+		eventually(t, address, "EXISTS (SELECT FROM pg_locks WHERE relation = 'a'::regclass AND granted)")
+		_, err := other.Exec(context.Background(), "LOCK TABLE a; COMMIT", simply)
+		crossed <- err
+	}()
+	outcome, err := migrator(t, address, files("1_a.up.sql", "SET LOCAL lock_timeout = '30s'; LOCK TABLE a; LOCK TABLE b; ALTER TABLE b ADD COLUMN c int")).Up(context.Background())
+	require.NoError(t, err)
+	require.NoError(t, <-crossed)
+	assert.Equal(t, 2, outcome.Applied[0].Attempts)
+}

@@ -1,0 +1,69 @@
+//go:build stock
+
+// The comparison with golang-migrate's own driver needs one more module, github.com/jackc/pgerrcode: until go.mod has it
+// (go get github.com/golang-migrate/migrate/v4/database/pgx/v5), these tests are behind a tag.
+
+package migrations
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"testing"
+	"testing/fstest"
+
+	"github.com/golang-migrate/migrate/v4"
+	stock "github.com/golang-migrate/migrate/v4/database/pgx/v5"
+	"github.com/golang-migrate/migrate/v4/source/iofs"
+	"github.com/stretchr/testify/require"
+)
+
+// manyMigrations is enough for the cost of a migration to show over that of connecting.
+const manyMigrations = 500
+
+// BenchmarkUp compares our driver, evidence included, with the one that comes with golang-migrate, on the same folder.
+func BenchmarkUp(b *testing.B) {
+	folder := fstest.MapFS{}
+	for i := 1; i <= manyMigrations; i++ {
+		folder[fmt.Sprintf("m/%04d_empty.up.sql", i)] = &fstest.MapFile{Data: []byte("SELECT 1;\n")}
+	}
+	b.Run("ours", func(b *testing.B) {
+		for range b.N {
+			b.StopTimer()
+			m := migrator(b, newDatabase(b), folder)
+			b.StartTimer()
+			outcome, err := m.Up(context.Background())
+			require.NoError(b, err)
+			require.Len(b, outcome.Applied, manyMigrations)
+		}
+		b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*manyMigrations), "µs/migration")
+	})
+	b.Run("stock", func(b *testing.B) {
+		for range b.N {
+			b.StopTimer()
+			address := newDatabase(b)
+			b.StartTimer()
+			m := stockMigrate(b, address, folder)
+			require.NoError(b, m.Up())
+		}
+		b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*manyMigrations), "µs/migration")
+	})
+}
+
+// stockMigrate is golang-migrate as it comes.
+func stockMigrate(t testing.TB, address string, folder fstest.MapFS) *migrate.Migrate {
+	t.Helper()
+	src, err := iofs.New(folder, "m")
+	require.NoError(t, err)
+	db, err := sql.Open("pgx/v5", address)
+	require.NoError(t, err)
+	u, err := url.Parse(address)
+	require.NoError(t, err)
+	driver, err := stock.WithInstance(db, &stock.Config{DatabaseName: u.Path[1:]})
+	require.NoError(t, err)
+	m, err := migrate.NewWithInstance("iofs", src, "postgres", driver)
+	require.NoError(t, err)
+	t.Cleanup(func() { _, _ = m.Close() })
+	return m
+}

@@ -1,0 +1,38 @@
+package migrations
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Follows checks that a database brought to the running release's folder can go on with this one: every migration of the
+// running release is still here, unchanged, and what is new comes after all of them. The error names each that is not so
+// and is ErrRewritten.
+//
+// No tool notices a file that was added below the last one applied: golang-migrate and drizzle-orm both compare versions
+// with the last and pass over it for ever. A folder that has been applied differs from one that will be, and the rehearsal
+// has both.
+func (s *Source) Follows(running *Source) error {
+	var faults []error
+	for _, old := range running.migrations {
+		i, found := s.find(old.Version)
+		switch {
+		case !found:
+			faults = append(faults, fmt.Errorf("%s: the running release has applied it (version %d), and it is not here any more: %w", old.File, old.Version, ErrRewritten))
+		case s.migrations[i].SHA256 != old.SHA256:
+			faults = append(faults, fmt.Errorf("%s: the running release has applied it with other content, which will not change any more: undo the edit and write a new migration: %w",
+				s.migrations[i].File, ErrRewritten))
+		}
+	}
+	last := running.migrations[len(running.migrations)-1]
+	for _, m := range s.migrations {
+		if _, known := running.find(m.Version); !known && m.Version < last.Version {
+			faults = append(faults, fmt.Errorf("%s: new, but its version %d is below %d of %s, which the running release has applied, so it would never run: generate it anew on top: %w",
+				m.File, m.Version, last.Version, last.Name, ErrRewritten))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Source is the folder the migrator applies.
+func (m *Migrator) Source() *Source { return m.source }

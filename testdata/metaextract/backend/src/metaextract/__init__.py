@@ -1,0 +1,1 @@
+"""Reads what an uploaded file says about itself, and remembers it."""

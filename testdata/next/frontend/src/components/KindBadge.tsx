@@ -1,0 +1,9 @@
+import type { Kind } from "../api";
+
+interface Props {
+  kind: Kind | undefined;
+}
+
+export function KindBadge({ kind }: Props) {
+  return kind ? <span className="kind">{kind}</span> : null;
+}
