@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"strings"
 )
 
@@ -168,6 +169,9 @@ func (n *nodePackage) typecheck() []string {
 	return nil
 }
 
+// nodeTest matches a call of Node's own test runner that names no files: after a name, flags would be the test's.
+var nodeTest = regexp.MustCompile(`^node( --\S+)* --test( --\S+)*$`)
+
 // test runs the application's own script and asks the test runner behind it for a report, where it is one that has it.
 func (n *nodePackage) test(kind Kind, scripts []string) ([]string, []Report) {
 	body := n.script(scripts...)
@@ -179,6 +183,9 @@ func (n *nodePackage) test(kind Kind, scripts []string) ([]string, []Report) {
 	case strings.Contains(body, "vitest"):
 		return n.run(scripts, "--run", "--reporter=default", "--reporter=junit", "--outputFile="+file+".xml"),
 			[]Report{{Format: JUnit, Path: file + ".xml"}}
+	case nodeTest.MatchString(body):
+		return n.run(scripts, "--test-reporter=spec", "--test-reporter-destination=stdout",
+			"--test-reporter=junit", "--test-reporter-destination="+file+".xml"), []Report{{Format: JUnit, Path: file + ".xml"}}
 	case strings.Contains(body, "jest"):
 		return n.run(scripts, "--json", "--outputFile="+file+".json"), []Report{{Format: JestJSON, Path: file + ".json"}}
 	default:

@@ -75,6 +75,13 @@ func TestStepsComeFromTheApplicationsOwnFiles(t *testing.T) {
 			[]string{"web/install: pnpm install --frozen-lockfile",
 				"web/unit: pnpm run test --run --reporter=default --reporter=junit --outputFile=.pipeline-unit.xml", "web/build: "},
 		},
+		"Node's own test runner is asked for JUnit unless it is given files": {
+			nodeApp("."),
+			map[string]string{"package-lock.json": "{}", "package.json": `{"scripts":{"test":"node --test","test:property":"node --test props/"}}`},
+			[]string{"web/install: npm ci --no-audit --no-fund",
+				"web/unit: npm run test -- --test-reporter=spec --test-reporter-destination=stdout --test-reporter=junit --test-reporter-destination=.pipeline-unit.xml",
+				"web/property: npm run test:property", "web/build: "},
+		},
 		"a Python package with tests by kind, Ruff, mypy and a wheel": {
 			pythonApp("api"),
 			map[string]string{

@@ -38,6 +38,8 @@ type StepError struct {
 	State State
 	Slot  Slot
 	Err   error
+	// Logs is the end of each unit's output, by component, where the slot was running.
+	Logs map[string]string
 }
 
 func (e *StepError) Error() string {
@@ -198,6 +200,10 @@ func (d *Deployment) abandon(ctx context.Context, slot Slot, release Release, ca
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), DefaultDrain+10*time.Second)
 	defer cancel()
 	var problems []error
+	var step *StepError
+	if errors.As(cause, &step) {
+		step.Logs, _ = d.Target.Logs(ctx, slot) // the slot will be gone in a moment
+	}
 	if d.running.Slot != "" {
 		err := d.enter(ctx, RollingBack, slot, release, cause.Error())
 		if moved := d.move(ctx, d.running, Instance{Slot: slot}); moved != nil {

@@ -165,6 +165,7 @@ func TestBackupIsNotProven(t *testing.T) {
 		{"when a bit of the file has flipped", meddler{dumped: altered}, "pg_restore"},
 		{"when a row is missing", meddler{restored: during("DELETE FROM t WHERE id = 7")}, "table public.t has 999 rows instead of 1000"},
 		{"when a row differs", meddler{restored: during("UPDATE t SET name = 'other' WHERE id = 7")}, "table public.t has 1000 rows as it should, but not the same ones"},
+		{"when a row differs in a table with a column that has the name we give rows", meddler{restored: during("UPDATE named SET other = 2")}, "table public.named has 1 rows as it should"},
 		{"when two rows that were equal differ alike", meddler{restored: during("UPDATE twins SET a = 2")}, "table public.twins has 2 rows as it should, but not the same ones"},
 		{"when a table is missing", meddler{restored: during("DROP TABLE t")}, "table public.t is missing"},
 		{"when there is a table too many", meddler{restored: during("CREATE TABLE more ()")}, "table public.more was not in the database"},
@@ -172,7 +173,7 @@ func TestBackupIsNotProven(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			address := newDatabase(t)
-			execute(t, address, "CREATE TABLE t AS SELECT g AS id, md5(g::text) AS name FROM generate_series(1, 1000) g; CREATE TABLE twins AS SELECT 1 AS a FROM generate_series(1, 2)")
+			execute(t, address, "CREATE TABLE t AS SELECT g AS id, md5(g::text) AS name FROM generate_series(1, 1000) g; CREATE TABLE twins AS SELECT 1 AS a FROM generate_series(1, 2); CREATE TABLE named AS SELECT 1 AS counted, 1 AS other")
 			tt.dumper.pgDump = newPgDump(t)
 			backup, err := BackUp(context.Background(), BackupOptions{URL: address, Dumper: tt.dumper, Dir: t.TempDir()})
 			require.ErrorIs(t, err, ErrNotProven)
@@ -228,7 +229,7 @@ func TestBackupCountsNoFewerRowsThanRowLevelSecurityHides(t *testing.T) {
 	t.Cleanup(func() { execute(t, address, "DROP OWNED BY "+role) })
 	_, err := BackUp(context.Background(), BackupOptions{URL: address, Dumper: newPgDump(t)})
 	require.NoError(t, err, "a superuser sees everything")
-	_, err = BackUp(context.Background(), BackupOptions{URL: strings.Replace(address, "//postgres:", "//"+role+":", 1), Dumper: newPgDump(t)})
+	_, err = BackUp(context.Background(), BackupOptions{URL: strings.Replace(address, "//postgres:", "//"+role+":", 1), Dumper: failing{}})
 	require.ErrorContains(t, err, "row-level security")
 }
 

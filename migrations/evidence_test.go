@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -16,6 +17,7 @@ func TestEvidenceOfOneStatement(t *testing.T) {
 		INSERT INTO t SELECT g, g % 10, 'v' || g, 't' || g, now(), g % 77, repeat('x', 100) FROM generate_series(1, 2000) g;
 		CREATE INDEX t_a ON t (a);
 		CREATE TABLE p (id bigint PRIMARY KEY); INSERT INTO p SELECT generate_series(0, 999);
+		CREATE TABLE q (i int);
 		CREATE VIEW w AS SELECT id FROM p;`
 	const table, other = "public.t", "public.p"
 	one := func(mode string) []Lock { return []Lock{{table, mode}} }
@@ -31,6 +33,7 @@ func TestEvidenceOfOneStatement(t *testing.T) {
 		{"ALTER TABLE t ADD COLUMN n timestamptz DEFAULT now()", none, one("AccessExclusiveLock"), true},
 		{"ALTER TABLE t ADD COLUMN n uuid DEFAULT gen_random_uuid()", rewritten, one("AccessExclusiveLock"), false},
 		{"ALTER TABLE t ALTER a TYPE bigint", rewritten, one("AccessExclusiveLock"), false},
+		{"ALTER TABLE q ALTER i TYPE bigint", []string{"public.q"}, []Lock{{"public.q", "AccessExclusiveLock"}}, true}, // small, so without a TOAST table
 		{"ALTER TABLE t ALTER v TYPE varchar(100)", none, one("AccessExclusiveLock"), true},
 		{"ALTER TABLE t ALTER v TYPE varchar(20)", rewritten, one("AccessExclusiveLock"), false},
 		{"SET LOCAL timezone = 'UTC'; ALTER TABLE t ALTER ts TYPE timestamptz", none, one("AccessExclusiveLock"), true},
@@ -66,6 +69,18 @@ func TestEvidenceOfOneStatement(t *testing.T) {
 				assert.Less(t, got.WALBytes, int64(50_000))
 			}
 		})
+	}
+}
+
+func TestStrongestLockIsKeptInWhateverOrderTheyAreListed(t *testing.T) {
+	was := moment{relations: map[string]relation{"1": {name: "public.t"}}}
+	row := func(mode string) [][]byte { return [][]byte{[]byte("1"), []byte(mode)} }
+	for i, strong := range strength {
+		for _, weak := range strength[:i+1] {
+			for _, rows := range [][][][]byte{{row(weak), row(strong)}, {row(strong), row(weak)}} {
+				assert.Equal(t, []Lock{{"public.t", strong}}, strongest(was, &pgconn.Result{Rows: rows}))
+			}
+		}
 	}
 }
 

@@ -17,7 +17,27 @@ type board struct {
 
 type boardStage struct {
 	Stage
-	steps []*boardStep
+	implied bool // nobody said that it began, so nobody may say that it ended
+	steps   []*boardStep
+}
+
+// shown is a stage as it is shown: one that is implied lasts as long as its steps.
+func (s *boardStage) shown() Stage {
+	if !s.implied || s.Status != Running {
+		return s.Stage
+	}
+	stage := s.Stage
+	stage.Status = Passed
+	for _, step := range s.steps {
+		if step.Status == Running {
+			return s.Stage
+		}
+		stage.Status = worse(stage.Status, step.Status)
+		if !step.Cached {
+			stage.Seconds = max(stage.Seconds, step.ended().Sub(stage.Started).Seconds())
+		}
+	}
+	return stage
 }
 
 type boardStep struct {
@@ -35,10 +55,12 @@ func (b *board) stage(name string, now time.Time) *boardStage {
 	if i := slices.IndexFunc(b.stages, func(s *boardStage) bool { return s.Name == name }); i >= 0 {
 		return b.stages[i]
 	}
-	s := &boardStage{Stage: Stage{Name: name, Status: Running, Started: now}}
+	s := &boardStage{Stage: Stage{Name: name, Status: Running, Started: now}, implied: true}
 	b.stages = append(b.stages, s)
 	return s
 }
+
+func (b *board) stageStarted(name string, now time.Time) { b.stage(name, now).implied = false }
 
 func (b *board) stepStarted(step ci.Step, at time.Time) {
 	s := b.stage(step.Kind.Stage(), at)

@@ -16,6 +16,9 @@ const (
 	markRows      = 3 // rows of labels above the charts
 	chartSlots    = 4 // colours
 	thinnestDrop  = 4.0
+	headroom      = 1.08 // above the highest value
+	outlier       = 4.0  // times the latency that nearly all intervals stay below
+	mostPeaks     = 4    // labels of outliers
 )
 
 // charts are the pictures of the traffic: latency and request rate over time, by slot.
@@ -25,6 +28,7 @@ type charts struct {
 	Bars     []chartBar
 	Drops    []chartBar // intervals in which requests were dropped
 	Lost     []chartBar // the dropped requests among the others
+	Peaks    []chartPeak
 	Marks    []chartMark
 	TimeTick []timelineTick
 	MSTick   []timelineTick
@@ -48,6 +52,13 @@ type chartBar struct {
 	Class      string
 	X, Y, W, H float64
 	Title      string
+}
+
+// chartPeak is a latency above the axis.
+type chartPeak struct {
+	At     float64 // share of the width
+	Anchor string
+	Text   string
 }
 
 type chartMark struct {
@@ -93,18 +104,18 @@ func newCharts(t *Traffic) *charts {
 		highest = max(highest, p.P95, p.P50)
 		total[p.At] += max(p.Requests, 0)
 	}
-	msStep := niceStep(max(highest, 1) / 3)
-	top := math.Ceil(max(highest, 1)/msStep) * msStep
-	for v := msStep; v <= top*1.0001; v += msStep {
+	top := latencyTop(points, highest)
+	msStep := niceStep(top / 4)
+	for v := msStep; v <= top; v += msStep {
 		c.MSTick = append(c.MSTick, timelineTick{1 - v/top, millis(v)})
 	}
 	busiest := 1
 	for _, n := range total {
 		busiest = max(busiest, n)
 	}
-	rateStep := niceStep(float64(busiest) / interval / 2)
-	rateTop := math.Ceil(float64(busiest)/interval/rateStep) * rateStep
-	for v := rateStep; v <= rateTop*1.0001; v += rateStep {
+	rateTop := float64(busiest) / interval * headroom
+	rateStep := niceStep(rateTop / 2.5)
+	for v := rateStep; v <= rateTop; v += rateStep {
 		c.RateTick = append(c.RateTick, timelineTick{1 - v/rateTop, unit(v) + "/s"})
 	}
 	timeStep := niceStep(end / 6)
@@ -119,7 +130,7 @@ func newCharts(t *Traffic) *charts {
 			of   func(Point) float64
 		}{{"p95", func(p Point) float64 { return p.P95 }}, {"p50", func(p Point) float64 { return p.P50 }}} {
 			path := pathOf(own, interval, func(p Point) (float64, float64) {
-				return x(p.At + interval/2), latencyHeight * (1 - q.of(p)/top)
+				return x(p.At + interval/2), latencyHeight * (1 - min(q.of(p)/top, 1))
 			}, x(interval)/2)
 			c.Latency = append(c.Latency, chartLine{slot.Class + " " + q.name, path, slot.Name + ", " + q.name})
 		}
@@ -140,9 +151,42 @@ func newCharts(t *Traffic) *charts {
 			c.Lost = append(c.Lost, chartBar{X: x(p.At) + 0.6, W: max(x(interval)-1.2, 0.8), Y: max(rateHeight-stack[p.At], 0), H: share, Title: title})
 		}
 	}
+	c.peaks(points, top, interval, end)
 	c.mark(t.Marks, end)
 	c.Summary = c.summary(t, end)
 	return c
+}
+
+// latencyTop is the upper end of the latency axis. One slow interval, such as the first after a start, must not press all
+// others to the ground: where it is an outlier, the axis ends below it and its value is written at the edge.
+func latencyTop(points []Point, highest float64) float64 {
+	values := make([]float64, 0, len(points))
+	for _, p := range points {
+		values = append(values, p.P95)
+	}
+	slices.Sort(values)
+	usual := values[(len(values)-1)*9/10]
+	if usual > 0 && highest > usual*outlier {
+		highest = usual * outlier / 2
+	}
+	return max(highest, 1) * headroom
+}
+
+// peaks labels what is above the axis, the highest first.
+func (c *charts) peaks(points []Point, top, interval, end float64) {
+	over := slices.DeleteFunc(slices.Clone(points), func(p Point) bool { return p.P95 <= top })
+	slices.SortStableFunc(over, func(a, b Point) int { return compare(b.P95, a.P95) })
+	const width = 0.12 // of a label
+	for _, p := range over {
+		peak := chartPeak{At: clamp((p.At + interval/2) / end), Anchor: "start", Text: "↑ " + millis(p.P95)}
+		if peak.At > 1-width {
+			peak.Anchor = "end"
+		}
+		touches := slices.ContainsFunc(c.Peaks, func(q chartPeak) bool { return math.Abs(q.At-peak.At) < width })
+		if !touches && len(c.Peaks) < mostPeaks {
+			c.Peaks = append(c.Peaks, peak)
+		}
+	}
 }
 
 // mark places the marks; labels that would touch go to another row.

@@ -111,6 +111,15 @@ func TestALineBreaksWhereASlotGotNoTraffic(t *testing.T) {
 	}
 }
 
+func TestOneSlowIntervalIsWrittenAtTheEdge(t *testing.T) {
+	slow := traffic(false)
+	slow.Points[0].P95 = 1172
+	c := newCharts(slow)
+	assert.Equal(t, []chartPeak{{At: c.Peaks[0].At, Anchor: "start", Text: "↑ 1,172 ms"}}, c.Peaks)
+	assert.Equal(t, "20 ms", c.MSTick[len(c.MSTick)-1].Text, "the axis ends far below it")
+	assert.Empty(t, newCharts(traffic(false)).Peaks)
+}
+
 func TestLabelsOfMarksDoNotTouch(t *testing.T) {
 	c := newCharts(&Traffic{
 		Points: traffic(false).Points,

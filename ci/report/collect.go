@@ -79,6 +79,6 @@ func reason(result ci.Result) string {
 	case result.Status == ci.Failed:
 		return fmt.Sprintf("%s failed: %s", result.Step.Name, summary)
 	default:
-		return fmt.Sprintf("%s: %s", result.Step.Name, firstLine(errorText(result.Err)))
+		return fmt.Sprintf("%s: %s", result.Step.Name, firstLine(stepError(result)))
 	}
 }

@@ -66,11 +66,7 @@ func migrationTitle(a migrations.Applied) string {
 func (s *screen) database() {
 	d := s.report.Database
 	m := d.Migrations
-	aside := fmt.Sprintf("version %d to %d, %s", m.From, m.To, seconds(m.Elapsed.Seconds()))
-	if len(m.Applied) == 0 {
-		aside = fmt.Sprintf("version %d, nothing to apply", m.To)
-	}
-	s.heading("Database", aside)
+	s.heading("Database", d.version())
 	for _, a := range m.Applied {
 		s.line("  ", fit(fmt.Sprintf("%s  %s, %s, WAL %s", s.bold(migrationTitle(a)), plural(a.Statements, "statement"),
 			seconds(a.Duration.Seconds()), size(a.WALBytes)), s.columns-2))

@@ -90,7 +90,7 @@ func Failures(result ci.Result) (failures []Failure, summary string) {
 		}
 		return nil, joinNonEmpty(", ", summary, plural(findings, "finding"))
 	case ci.Skipped, ci.Canceled:
-		return nil, firstLine(errorText(result.Err))
+		return nil, firstLine(stepError(result))
 	case ci.Broken, ci.TimedOut:
 		failures = append([]Failure{reader.stopped(result)}, failures...)
 	default:
@@ -108,7 +108,7 @@ func Failures(result ci.Result) (failures []Failure, summary string) {
 		summary = joinNonEmpty(", ", summary, plural(findings, "finding"))
 	}
 	if summary == "" {
-		summary = firstLine(errorText(result.Err))
+		summary = firstLine(stepError(result))
 	}
 	if len(failures) > maxFailures {
 		summary = joinNonEmpty(", ", summary, fmt.Sprintf("first %d shown", maxFailures))
@@ -162,11 +162,11 @@ func (r reader) finish(f *Failure) {
 
 // stopped is the failure of a step that could not be run or ran out of time.
 func (r reader) stopped(result ci.Result) Failure {
-	title := firstLine(errorText(result.Err))
+	title := firstLine(stepError(result))
 	if title == "" {
 		title = fmt.Sprintf("%s %s", result.Step.Name, result.Status)
 	}
-	parts := []string{errorText(result.Err)}
+	parts := []string{stepError(result)}
 	if tail := lastLines(logLines(result.Log), logTail); len(tail) > 0 {
 		parts = append(parts, "last lines of the log:\n"+strings.Join(tail, "\n"))
 	}
@@ -191,11 +191,12 @@ func (r reader) unrecognised(result ci.Result) Failure {
 	return Failure{Title: title, Message: message}
 }
 
-func errorText(err error) string {
-	if err == nil {
+// stepError is why a step did not pass, without the step's name: it is shown beside it.
+func stepError(result ci.Result) string {
+	if result.Err == nil {
 		return ""
 	}
-	return err.Error()
+	return strings.TrimPrefix(result.Err.Error(), result.Step.Name+": ")
 }
 
 // evidence is what is searched for the place where the step ran: the beginnings of its reports and of its log.

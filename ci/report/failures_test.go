@@ -224,7 +224,13 @@ func TestPathsAreRelativeToTheApplication(t *testing.T) {
 	}
 }
 
-func TestAManyFailuresAreCutAndCounted(t *testing.T) {
+func TestOnlyTheBeginningOfAPathIsTakenOut(t *testing.T) {
+	tree := tree{dir: "web", root: "/src"}
+	assert.Equal(t, "at f (web/src/a.ts:1:2)", tree.clean("at f (/src/web/src/a.ts:1:2)"))
+	assert.Equal(t, "web/vite.config.ts, other/src/x and a.src/y", tree.clean("file:///src/web/vite.config.ts, other/src/x and a.src/y"))
+}
+
+func TestManyFailuresAreCutAndCounted(t *testing.T) {
 	var log bytes.Buffer
 	for i := range 400 {
 		fmt.Fprintf(&log, "src/a.py:%d:1: E501 line too long\n", i+1)

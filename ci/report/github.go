@@ -37,6 +37,7 @@ func (p *github) StepFinished(result ci.Result) {
 	defer p.mu.Unlock()
 	name := result.Step.Kind.Stage()
 	ending := line(stage.Name) + " " + outcome(stage.Status, stage.Cached, stage.Seconds, stage.Detail)
+	p.begin(name)
 	p.say(name, ending)
 	if p.groups[name] == nil {
 		p.groups[name] = &bytes.Buffer{}

@@ -133,7 +133,7 @@ func figures(r *Report) []figure {
 		}
 		add("Migration", seconds(d.Migrations.Elapsed.Seconds()), plural(len(d.Migrations.Applied), "migration")+", "+plural(n, "statement"), "")
 	}
-	if r.CISeconds > 0 {
+	if r.CISeconds > 0 && r.whole() {
 		cached, steps := 0, 0
 		for _, stage := range r.Stages {
 			for _, step := range stage.Steps {

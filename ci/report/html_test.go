@@ -215,7 +215,7 @@ var cssVariable = regexp.MustCompile(`--([\w-]+): (#[0-9a-f]{3,6})\b`)
 // themes are the colours of the style sheet.
 func themes(t *testing.T) (light, dark map[string]string) {
 	t.Helper()
-	first, rest, ok := strings.Cut(stylesheet, "@media (prefers-color-scheme: dark)")
+	first, rest, ok := strings.Cut(stylesheet, "@media screen and (prefers-color-scheme: dark)")
 	require.True(t, ok)
 	second, _, _ := strings.Cut(rest, "\n}\n")
 	read := func(css string) map[string]string {

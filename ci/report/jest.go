@@ -149,6 +149,9 @@ func (r reader) jestFailure(file, title, message string) Failure {
 		}
 	}
 	f.Message = squeeze(kept)
+	if _, cause, ok := strings.Cut(f.Message, "\n[cause]: "); ok && f.Seed != "" {
+		f.Message = cause // what fast-check says around it is in the other fields
+	}
 	return f
 }
 

@@ -55,12 +55,17 @@ func (p *live) spin() {
 		case <-p.stop:
 			return
 		case <-ticks:
-			p.mu.Lock()
-			p.frame++
-			p.draw()
-			p.mu.Unlock()
+			p.turn()
 		}
 	}
+}
+
+// turn moves the spinners and the times.
+func (p *live) turn() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.frame++
+	p.draw()
 }
 
 // update changes the board and shows it.
@@ -75,7 +80,7 @@ func (p *live) update(change func(b *board, now time.Time)) {
 }
 
 func (p *live) StageStarted(name string) {
-	p.update(func(b *board, now time.Time) { b.stage(name, now) })
+	p.update(func(b *board, now time.Time) { b.stageStarted(name, now) })
 }
 
 func (p *live) StageFinished(stage Stage) {
@@ -159,12 +164,11 @@ func (p *live) draw() {
 // tree is the state of the run: stages, their running and failed steps, the traffic.
 func (p *live) tree(now time.Time) []string {
 	text := []string{p.paint.dim(seconds(now.Sub(p.board.began).Seconds()))}
-	for _, stage := range p.board.stages {
-		text = append(text, p.entry("", stage.Stage, now))
-		if stage.Status == Running || stage.Status == Failed {
-			for _, step := range stage.steps {
-				text = append(text, p.step(step, stage.Status, now)...)
-			}
+	for _, known := range p.board.stages {
+		stage := known.shown()
+		text = append(text, p.entry("", stage, now))
+		for _, step := range known.steps {
+			text = append(text, p.step(step, stage.Status, now)...)
 		}
 	}
 	if t := p.board.traffic; t != nil {

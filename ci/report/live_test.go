@@ -92,9 +92,8 @@ func (v *terminal) String() string {
 
 func TestTheLiveTreeIsDrawnInPlace(t *testing.T) {
 	v := &terminal{t: t}
-	ticks := make(chan time.Time)
 	c := &clock{now: began}
-	p := NewProgress(v, TTY, WithClock(c.time), WithEnv(environment("NO_COLOR", "1")), WithSize(80, 24), withTicks(ticks)).(*live)
+	p := NewProgress(v, TTY, WithClock(c.time), WithEnv(environment("NO_COLOR", "1")), WithSize(80, 24), withTicks(nil)).(*live)
 	assert.True(t, v.hidden)
 	var frames strings.Builder
 	frame := func(title string) {
@@ -108,8 +107,7 @@ func TestTheLiveTreeIsDrawnInPlace(t *testing.T) {
 	p.StepStarted(unit, c.time())
 	frame("started")
 	c.move(4200 * time.Millisecond)
-	ticks <- time.Time{}
-	ticks <- time.Time{} // the first one is drawn when the second is taken
+	p.turn()
 	frame("4.2 s later")
 	p.StepFinished(ci.Result{Step: lint, Status: ci.Passed, Started: began, Duration: 4 * time.Second})
 	p.StageFinished(Stage{Name: "check", Status: Passed, Seconds: 4})
@@ -125,6 +123,20 @@ func TestTheLiveTreeIsDrawnInPlace(t *testing.T) {
 	golden(t, "progress.live.txt", frames.String())
 	assert.False(t, v.hidden, "the cursor is back")
 	assert.Empty(t, v.lines, "nothing of the tree is left")
+}
+
+func TestAStageThatNobodyBeganEndsWithItsSteps(t *testing.T) {
+	v := &terminal{t: t}
+	c := &clock{now: began}
+	p := NewProgress(v, TTY, WithClock(c.time), WithEnv(environment("NO_COLOR", "1")), WithSize(80, 24), withTicks(nil))
+	defer p.Close()
+	install := ci.Step{Name: "frontend/install", Kind: ci.Build}
+	p.StepStarted(install, c.time())
+	c.move(time.Minute)
+	p.StepFinished(ci.Result{Step: install, Status: ci.Passed, Started: began, Duration: 3 * time.Second})
+	assert.Regexp(t, `✓ build +3\.0 s`, v.String())
+	p.StepStarted(install, c.time())
+	assert.Regexp(t, `⠋ build`, v.String(), "another step of it")
 }
 
 func TestTheTreeFitsInTheTerminal(t *testing.T) {

@@ -149,7 +149,7 @@ func (m *markdown) evidence(r *Report) {
 	}
 	b.Reset()
 	d := r.Database
-	fmt.Fprintf(&b, "### Database\n\nversion %d to %d in %s\n\n", d.Migrations.From, d.Migrations.To, seconds(d.Migrations.Elapsed.Seconds()))
+	fmt.Fprintf(&b, "### Database\n\n%s\n\n", d.version())
 	if len(d.Migrations.Applied) > 0 {
 		b.WriteString("| Migration | Statements | Time | Locks | Rewrites | WAL |\n|---|---:|---:|---|---|---:|\n")
 		for _, a := range d.Migrations.Applied {

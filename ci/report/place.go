@@ -103,13 +103,31 @@ func (t tree) relative(p string) string {
 	return p
 }
 
-// clean takes the runner's directory out of a text.
+// clean takes the runner's directory out of a text, where a path begins with it.
 func (t tree) clean(text string) string {
 	if t.root == "" || t.root == "/" {
 		return text
 	}
-	return strings.ReplaceAll(strings.ReplaceAll(text, "file://"+t.root+"/", ""), t.root+"/", "")
+	root := t.root + "/"
+	var b strings.Builder
+	for {
+		i := strings.Index(text, root)
+		if i < 0 {
+			break
+		}
+		before := strings.TrimSuffix(text[:i], "file://")
+		if inner := before == text[:i] && i > 0 && strings.ContainsRune(pathRunes, rune(text[i-1])); inner {
+			before = text[:i+len(root)]
+		}
+		b.WriteString(before)
+		text = text[i+len(root):]
+	}
+	b.WriteString(text)
+	return b.String()
 }
+
+// pathRunes end a part of a path: a slash after one of them does not begin a path.
+const pathRunes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-/@"
 
 // within is a path relative to the application's root as seen from the step's directory.
 func (t tree) within(p string) string {

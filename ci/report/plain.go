@@ -68,6 +68,7 @@ func (p *eventLines) StepFinished(result ci.Result) {
 	stage, failures := FromResult(result)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.begin(result.Step.Kind.Stage())
 	p.say(result.Step.Kind.Stage(), line(stage.Name)+" "+outcome(stage.Status, stage.Cached, stage.Seconds, stage.Detail))
 	for i, f := range failures {
 		if i == 3 && len(failures) > 4 {

@@ -148,7 +148,7 @@ func (s *screen) stages() {
 		return
 	}
 	aside := ""
-	if r.CISeconds > 0 {
+	if r.CISeconds > 0 && r.whole() {
 		aside = "check, test and build together " + seconds(r.CISeconds)
 	}
 	s.heading("Stages", aside)

@@ -11,7 +11,7 @@ func (r *Report) Headline() string { return r.Verdict.word() + ": " + line(r.sen
 
 // sentence says what the verdict means for the release.
 func (r *Report) sentence() string {
-	whole := r.Command == "rehearse" || r.Command == "release" || r.Command == ""
+	whole := r.whole()
 	name := joinNonEmpty(" ", r.Application, r.Release)
 	if name == "" {
 		name = "this release"
@@ -28,6 +28,11 @@ func (r *Report) sentence() string {
 	default:
 		return "nothing is known about " + name
 	}
+}
+
+// whole says whether the run was all of the pipeline, not one stage.
+func (r *Report) whole() bool {
+	return r.Command == "rehearse" || r.Command == "release" || r.Command == ""
 }
 
 // from is one line that says what was compared with what, where.
@@ -130,13 +135,17 @@ func (d *Rollback) status() Status {
 
 // Summary is what the database stage did: "version 1 to 2 in 41 ms; backup proven: 1.3 MB, 3 tables, 23,943 rows, …".
 func (d *Database) Summary() string {
-	m := d.Migrations
-	text := "version " + strconv.FormatUint(m.To, 10) + ", nothing to apply"
-	if len(m.Applied) > 0 {
-		text = "version " + strconv.FormatUint(m.From, 10) + " to " + strconv.FormatUint(m.To, 10) + " in " + seconds(m.Elapsed.Seconds())
-	}
+	text := d.version()
 	if d.Backup != nil {
 		text += "; " + backupWord(d.Backup) + ": " + backupSentence(d.Backup)
 	}
 	return text
+}
+
+func (d *Database) version() string {
+	m := d.Migrations
+	if len(m.Applied) == 0 {
+		return "version " + strconv.FormatUint(m.To, 10) + ", nothing to apply"
+	}
+	return "version " + strconv.FormatUint(m.From, 10) + " to " + strconv.FormatUint(m.To, 10) + " in " + seconds(m.Elapsed.Seconds())
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/metaextract/pipeline/ci"
@@ -80,10 +81,11 @@ func Run(ctx context.Context, r Rehearsal) *report.Report {
 	run.stages = &stages{progress: r.Progress, now: r.Now}
 	run.announce(ctx)
 	err := run.everything(ctx)
+	failed := run.stages.name()
 	run.stages.end(err)
 	run.out.Stages = append(run.out.Stages, run.stages.done...)
 	run.out.Seconds = r.Now().Sub(run.out.Started).Seconds()
-	run.judge(ctx, err)
+	run.judge(ctx, failed, err)
 	run.conclude(context.WithoutCancel(ctx))
 	return run.out
 }
@@ -138,24 +140,24 @@ func serves(cfg *config.Config) bool {
 	return false
 }
 
-// judge turns what was seen into the verdict.
-func (r *run) judge(ctx context.Context, err error) {
+// judge turns what was seen into the verdict. stage is where err happened.
+func (r *run) judge(ctx context.Context, stage string, err error) {
 	out := r.out
 	var broken *brokenError
 	switch {
 	case ctx.Err() != nil:
 		out.Verdict = report.Broken
 		out.Reasons = append(out.Reasons, "interrupted: "+context.Cause(ctx).Error())
+	case errors.Is(err, errRefused):
+		out.Verdict = report.Refused
 	case errors.Is(err, errBroken):
 		out.Verdict = report.Broken
 	case errors.As(err, &broken):
 		out.Verdict = report.Broken
-		out.Reasons = append(out.Reasons, err.Error())
-	case errors.Is(err, errRefused):
-		out.Verdict = report.Refused
+		r.blame(stage, err)
 	case err != nil:
 		out.Verdict = report.Refused
-		out.Reasons = append(out.Reasons, err.Error())
+		r.blame(stage, err)
 	}
 	if t := out.Traffic; t != nil && t.Failed > 0 && ctx.Err() == nil {
 		out.Reasons = append(out.Reasons, dropped(t))
@@ -166,6 +168,22 @@ func (r *run) judge(ctx context.Context, err error) {
 	if out.Verdict == "" {
 		out.Verdict = report.Proven
 	}
+}
+
+// blame puts an error into the report: its first line as the reason, the rest and the logs as a failure.
+func (r *run) blame(stage string, err error) {
+	first, rest, _ := strings.Cut(err.Error(), "\n")
+	failure := report.Failure{Stage: stage, Step: stage, Title: first, Message: rest}
+	var sql *migrations.SQLError
+	if errors.As(err, &sql) {
+		failure.File, failure.Line, failure.Column = sql.File, sql.Line, sql.Column
+	}
+	var step *deploy.StepError
+	if errors.As(err, &step) && rest == "" {
+		failure.Message = tails(step.Logs)
+	}
+	r.out.Reasons = append(r.out.Reasons, first)
+	r.out.Failures = append(r.out.Failures, failure)
 }
 
 // brokenError says that the pipeline could not do its work, which says nothing about the release.

@@ -33,6 +33,14 @@ func (s *stages) detail(text string) {
 	}
 }
 
+// name is that of the current stage.
+func (s *stages) name() string {
+	if s.current == nil {
+		return ""
+	}
+	return s.current.Name
+}
+
 // end ends the current stage: passed when err is nil.
 func (s *stages) end(err error) {
 	if s.current == nil {

@@ -20,3 +20,19 @@ func kinds(now, before map[string]int) string {
 	}
 	return strings.Join(parts, ", ")
 }
+
+// tailLines is how much of a log helps on the first screen.
+const tailLines = 12
+
+// tails are the last lines of logs, by component.
+func tails(logs map[string]string) string {
+	var parts []string
+	for _, component := range slices.Sorted(maps.Keys(logs)) {
+		lines := strings.Split(strings.TrimSpace(logs[component]), "\n")
+		if lines[0] == "" {
+			continue
+		}
+		parts = append(parts, "last lines of "+component+"'s output:\n"+strings.Join(lines[max(0, len(lines)-tailLines):], "\n"))
+	}
+	return strings.Join(parts, "\n\n")
+}

@@ -1,6 +1,10 @@
 package router
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/metaextract/pipeline/deploy"
+)
 
 // Reason says whose mistake an Error is.
 type Reason string
@@ -24,6 +28,6 @@ func (e *Error) Error() string { return e.What + "; " + e.Do }
 func invalid(what, do string) error  { return &Error{Reason: Invalid, What: what, Do: do} }
 func conflict(what, do string) error { return &Error{Reason: Conflict, What: what, Do: do} }
 
-func unknown[S ~string](slot S) error {
+func unknown(slot deploy.Slot) error {
 	return &Error{Reason: Unknown, What: fmt.Sprintf("slot %s is not registered", slot), Do: "register an instance in it first"}
 }

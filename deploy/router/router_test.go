@@ -281,3 +281,15 @@ func TestEndingTheRouterSaysWhatItCutOff(t *testing.T) {
 	cancel()
 	require.ErrorContains(t, <-ended, "1 requests cut off after 20ms")
 }
+
+func TestHeadersAreBounded(t *testing.T) {
+	r := router.New(router.Options{})
+	base := public(t, r)
+	give(t, r, one(t, deploy.Blue, "v1", backend(t, says("ok")).URL))
+	request, _ := http.NewRequest(http.MethodGet, base, http.NoBody)
+	request.Header.Set("X-Large", strings.Repeat("x", 80<<10))
+	response, err := newClient(t).Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, response.StatusCode)
+}

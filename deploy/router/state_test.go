@@ -119,3 +119,26 @@ func TestTheStateFileIsWholeAtEveryMoment(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, left, 1, "no temporary file is left")
 }
+
+// Whatever the file holds, loading it is a router that works or an error.
+func FuzzLoad(f *testing.F) {
+	f.Add([]byte(`{"version": 1, "salt": "s", "slots": [{"slot": "blue", "weight": 100, "release": "v1", "backends": [{"component": "a", "url": "http://127.0.0.1:1", "routes": ["/"]}]}]}`))
+	f.Add([]byte(`{"version": 1, "slots": []}`))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		path := filepath.Join(t.TempDir(), "router.json")
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+		r, err := router.Load(path, router.Options{})
+		if err != nil {
+			return
+		}
+		sum := 0
+		for _, s := range r.Stats().Slots {
+			sum += s.Weight
+		}
+		require.Contains(t, []int{0, 100}, sum)
+		require.NoError(t, r.Register(t.Context(), one(t, "fuzz", "v", "http://127.0.0.1:1")))
+		again, err := router.Load(path, router.Options{})
+		require.NoError(t, err, "what a router writes a router reads")
+		require.Equal(t, r.Stats(), again.Stats())
+	})
+}

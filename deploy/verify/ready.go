@@ -35,7 +35,7 @@ func (v *Verifier) Ready(ctx context.Context, instance deploy.Instance, alive fu
 	for _, unit := range instance.Release.Units {
 		units.Go(func() {
 			if err := v.unitReady(ctx, instance, unit, check); err != nil {
-				cancel(fmt.Errorf("component %s of release %s in slot %s: %w", unit.Component, instance.Release.Version, instance.Slot, err))
+				cancel(fmt.Errorf("%s: %w", unit.Component, err))
 			}
 		})
 	}
@@ -91,7 +91,7 @@ func (v *Verifier) poll(ctx, waiting context.Context, endpoint *url.URL, probe p
 	pause, last := firstPoll, ""
 	for {
 		if err := alive(); err != nil {
-			return fmt.Errorf("it ended before it was ready: %w", err)
+			return fmt.Errorf("ended before it was ready: %w", err)
 		}
 		asking, cancel := context.WithTimeout(waiting, probeTimeout)
 		ok, answer := v.ask(asking, endpoint, probe)

@@ -53,19 +53,7 @@ func (p *Platform) Builder(_ context.Context, app rehearse.Application, observer
 		return nil, err
 	}
 	p.defers(runner.Close)
-	return builder{runner}, nil
-}
-
-// builder hands over layers.
-type builder struct{ *Runner }
-
-// Artifact is the directory of a file system of its own that continues from what the step left.
-func (b builder) Artifact(step ci.Step) (string, error) {
-	dir, ok := b.Layer(step)
-	if !ok {
-		return "", fmt.Errorf("step %s has left no file system", step.Name)
-	}
-	return dir, nil
+	return runner, nil
 }
 
 // Services starts a PostgreSQL server with one empty database, and a Redis server, as asked.

@@ -4,106 +4,134 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
+	"syscall"
 	"time"
 
 	"github.com/metaextract/pipeline/deploy"
 	"github.com/metaextract/pipeline/internal/process"
 )
 
-type endpoint = url.URL
-
-// Defaults of a unit.
-const (
-	host        = "127.0.0.1"
-	defaultStop = 10 * time.Second
-	logTail     = 16 << 10 // bytes kept of a unit's output
-	lastLines   = 15       // shown of a unit that has ended
-)
+// killPatience bounds the wait for the end of what was killed because the caller's ctx ended.
+const killPatience = 5 * time.Second
 
 // command is a unit that is a process.
 type command struct {
-	spec    deploy.Unit
+	unit    deploy.Unit
 	port    int
+	log     *logFile
 	process *process.Process
-	log     *tail
+	started time.Time
 }
 
-func (t *Target) startProcess(ctx context.Context, slot deploy.Slot, spec deploy.Unit) (unit, error) {
-	if len(spec.Command) == 0 {
-		return nil, errors.New("it has neither a command nor static files")
-	}
-	port := spec.Port
-	if port == 0 {
-		free, err := process.FreePort(host)
-		if err != nil {
-			return nil, err
-		}
-		port = free
-	} else if err := free(ctx, port); err != nil {
+func (t *Target) startProcess(ctx context.Context, name deploy.Slot, release deploy.Release, u deploy.Unit) (*command, error) {
+	dir, err := directory(u, "")
+	if err != nil {
 		return nil, err
 	}
-	file, err := os.Create(filepath.Join(t.options.Dir, fmt.Sprintf("%s-%s.log", slot, spec.Component)))
+	port, err := portOf(ctx, u)
 	if err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
+		return nil, err
 	}
-	c := &command{spec: spec, port: port, log: newTail(file, t.options.Redact)}
-	dir := filepath.Join(spec.Artifact, filepath.FromSlash(spec.Dir))
-	expand := strings.NewReplacer("${HOST}", host, "$HOST", host, "${PORT}", strconv.Itoa(port), "$PORT", strconv.Itoa(port))
-	args := make([]string, len(spec.Command))
-	for i, a := range spec.Command {
-		args[i] = expand.Replace(a)
+	home, log, err := t.files(name, release, u)
+	if err != nil {
+		return nil, err
 	}
-	// The process must outlive the call: ctx bounds the start alone.
+	c := &command{unit: u, port: port, log: log, started: time.Now()}
+	if c.unit.Stop == 0 {
+		c.unit.Stop = DefaultStop
+	}
 	c.process, err = process.Start(context.WithoutCancel(ctx), process.Spec{
-		Args: args, Dir: dir, Env: c.env(t.options.Env, dir), Stdout: c.log, Stderr: c.log,
+		Args: expand(u.Command, port), Dir: dir, Env: environment(t.options.Env, u, dir, home, port),
+		Stdout: log, Stderr: log, Grace: c.unit.Stop,
 	})
 	if err != nil {
-		_ = file.Close()
+		err = errors.Join(err, log.Close())
+		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+			err = fmt.Errorf("%w; install it in the artifact or correct serve.command", err)
+		}
 		return nil, err
 	}
+	go func() {
+		<-c.process.Done()
+		_ = log.Close() // what it could not write it says in its tail
+	}()
 	return c, nil
 }
 
-// env is the target's environment, the unit's over it, and programs of the unit's own dependencies first on PATH.
-func (c *command) env(base []string, dir string) []string {
-	env := map[string]string{"HOST": host, "PORT": strconv.Itoa(c.port)}
-	for _, line := range base {
-		name, value, _ := strings.Cut(line, "=")
-		env[name] = value
-	}
-	maps.Copy(env, map[string]string{"HOST": host, "PORT": strconv.Itoa(c.port)})
-	maps.Copy(env, c.spec.Env)
-	own := []string{filepath.Join(dir, ".venv", "bin"), filepath.Join(dir, "node_modules", ".bin"), env["PATH"]}
-	env["PATH"] = strings.Join(own, string(os.PathListSeparator))
-	lines := make([]string, 0, len(env))
-	for _, name := range slices.Sorted(maps.Keys(env)) {
-		lines = append(lines, name+"="+env[name])
-	}
-	return lines
-}
-
-// free says whether a fixed port can be listened on.
-func free(ctx context.Context, port int) error {
-	var config net.ListenConfig
-	l, err := config.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+// directory is an absolute directory within a unit's artifact.
+func directory(u deploy.Unit, below string) (string, error) {
+	dir, err := filepath.Abs(filepath.Join(u.Artifact, u.Dir, below))
 	if err != nil {
-		return fmt.Errorf("port %d is in use (%w); a fixed port serves one slot at a time: let the command listen on $PORT instead", port, err)
+		return "", err
 	}
-	return l.Close()
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is no directory", dir)
+	}
+	return dir, err
 }
 
-func (c *command) component() string { return c.spec.Component }
-func (c *command) address() string   { return net.JoinHostPort(host, strconv.Itoa(c.port)) }
-func (c *command) logs() string      { return c.log.String() }
+// portOf is the unit's fixed port, or a free one.
+func portOf(ctx context.Context, u deploy.Unit) (int, error) {
+	if u.Port == 0 {
+		return process.FreePort(host)
+	}
+	listener, err := listen(ctx, u.Port)
+	if err != nil {
+		return 0, err
+	}
+	return u.Port, listener.Close()
+}
+
+// listen listens on a port, 0 for any.
+func listen(ctx context.Context, port int) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("port %d is in use: serve.port is fixed, and neither two slots nor two components can share it; "+
+			"let the command listen on $PORT and remove serve.port, or free the port", port)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen on port %d: %w", port, err)
+	}
+	return listener, nil
+}
+
+// files makes the unit's log and its home directory, so that it writes nothing into the user's.
+func (t *Target) files(name deploy.Slot, release deploy.Release, u deploy.Unit) (home string, log *logFile, err error) {
+	if t.options.Dir == "" {
+		return "", newLog(nil, t.redactor), nil
+	}
+	base, err := filepath.Abs(filepath.Join(t.options.Dir, string(name)+"-"+fileName(u.Component)))
+	if err != nil {
+		return "", nil, err
+	}
+	home = base + ".home"
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return "", nil, err
+	}
+	file, err := os.OpenFile(base+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return "", nil, err
+	}
+	_, err = fmt.Fprintf(file, "--- release %s, %s\n", release.Version, time.Now().UTC().Format(time.RFC3339))
+	return home, newLog(file, t.redactor), err
+}
+
+func (c *command) component() string { return c.unit.Component }
+
+func (c *command) endpoint() *url.URL {
+	return &url.URL{Scheme: "http", Host: net.JoinHostPort(host, strconv.Itoa(c.port))}
+}
+
+// lastLines is how much of a log an error shows.
+const lastLines = 20
 
 func (c *command) alive() error {
 	select {
@@ -111,60 +139,34 @@ func (c *command) alive() error {
 	default:
 		return nil
 	}
-	why := "it ended"
+	how := "it ended with exit code 0"
 	if err := c.process.Wait(); err != nil {
-		why = err.Error()
-	} else {
-		why += " with exit code 0; a served component must keep running"
+		how = err.Error()
 	}
-	lines := strings.Split(strings.TrimSpace(c.logs()), "\n")
-	return fmt.Errorf("%s; last lines of its output:\n%s", why, strings.Join(lines[max(0, len(lines)-lastLines):], "\n"))
+	log := last(c.log.Tail(), lastLines)
+	if log == "" {
+		log = "(it wrote nothing)"
+	}
+	return fmt.Errorf("%s %s after its start; the end of its log:\n%s", how, time.Since(c.started).Round(time.Millisecond), log)
 }
+
+func (c *command) logs() string { return c.log.Tail() }
 
 func (c *command) stop(ctx context.Context) error {
-	grace := c.spec.Stop
-	if grace == 0 {
-		grace = defaultStop
+	err := c.process.Stop(ctx, c.unit.Stop)
+	if err == nil {
+		return nil
 	}
-	defer c.log.Close()
-	return c.process.Stop(ctx, grace)
-}
-
-// tail keeps the end of what is written, and all of it in a file.
-type tail struct {
-	mu     sync.Mutex
-	file   *os.File
-	redact *strings.Replacer
-	end    []byte
-}
-
-func newTail(file *os.File, secrets []string) *tail {
-	var pairs []string
-	for _, s := range secrets {
-		if s != "" {
-			pairs = append(pairs, s, "***")
-		}
+	select {
+	case <-c.process.Done():
+	case <-time.After(killPatience):
+		err = fmt.Errorf("%w; process %d is still there", err, c.process.PID())
 	}
-	return &tail{file: file, redact: strings.NewReplacer(pairs...)}
+	return err
 }
 
-// Write never fails: a full disk must not stop the application that is being watched.
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	text := t.redact.Replace(string(p))
-	_, _ = t.file.WriteString(text)
-	t.end = append(t.end, text...)
-	if extra := len(t.end) - logTail; extra > 0 {
-		t.end = append(t.end[:0], t.end[extra:]...)
-	}
-	return len(p), nil
+// last is the last n lines of a text.
+func last(text string, n int) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(t.end)
-}
-
-func (t *tail) Close() { _ = t.file.Close() }

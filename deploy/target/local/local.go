@@ -1,158 +1,250 @@
-// Package local runs slots as processes of this machine, for rehearsals and for environments without containers. It
-// implements deploy.Target; what it starts ends with it, however it ends (internal/process).
+// Package local runs releases as processes of this machine: a slot is one process for each unit with a command, and one
+// HTTP server in this process for each unit of static files. Nothing it starts outlives this process (see
+// internal/process). It needs no container engine, which makes it the target of rehearsals on laptops and in CI.
 package local
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/metaextract/pipeline/deploy"
 )
 
+// DefaultStop is how long a unit may take from SIGTERM to its end. It is Docker's and Kamal's order of magnitude.
+const DefaultStop = 10 * time.Second
+
+// host is where slots listen: never on an address that others can reach.
+const host = "127.0.0.1"
+
 // Options of a target.
 type Options struct {
-	Dir    string   // for logs; it must exist
-	Env    []string // what every unit gets, as "NAME=value"; a unit's own variables win
-	Redact []string // values that must not appear in logs
+	// Dir is where logs and the slots' home directories go; empty for none. Nothing in it is needed afterwards.
+	Dir string
+	// Env is what every unit gets beside its own Env, as "NAME=value". This process's environment is not passed on.
+	Env []string
+	// Redact are texts that no log may show.
+	Redact []string
 }
 
-// Target runs each unit of a slot as a process, or as a file server where it is static.
+// Target implements deploy.Target.
 type Target struct {
-	options Options
+	options  Options
+	redactor redactor
 
-	mu    sync.Mutex
-	slots map[deploy.Slot]*running // nil value: starting
+	mu     sync.Mutex
+	slots  map[deploy.Slot]*slot
+	closed bool
 }
 
 var _ deploy.Target = (*Target)(nil)
 
-// running is what runs in a slot.
-type running struct {
-	units []unit
+// New makes a target. Close it.
+func New(options Options) (*Target, error) {
+	if options.Dir != "" {
+		info, err := os.Stat(options.Dir)
+		if err != nil {
+			return nil, fmt.Errorf("local target: directory for logs: %w", err)
+		}
+		if !info.IsDir() {
+			return nil, fmt.Errorf("local target: %s is no directory", options.Dir)
+		}
+	}
+	return &Target{options: options, redactor: newRedactor(options.Redact), slots: map[deploy.Slot]*slot{}}, nil
 }
 
-// unit is a started component.
+// slot is what runs in one slot.
+type slot struct {
+	change sync.Mutex // held by Start and Stop
+
+	mu    sync.Mutex // guards what follows
+	units []unit     // kept after Stop for their logs
+	used  bool
+}
+
+// unit is a running unit.
 type unit interface {
 	component() string
-	address() string
-	// alive is nil while it runs, else why it does not.
+	endpoint() *url.URL
+	// alive says why the unit has ended.
 	alive() error
 	logs() string
+	// stop returns when nothing of the unit is left. It is called once.
 	stop(ctx context.Context) error
 }
 
-// New makes a target with empty slots.
-func New(options Options) (*Target, error) {
-	if info, err := os.Stat(options.Dir); err != nil || !info.IsDir() {
-		return nil, fmt.Errorf("local target: %q is not a directory for logs", options.Dir)
+func (t *Target) slot(name deploy.Slot) (*slot, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil, errors.New("the target is closed")
 	}
-	return &Target{options: options, slots: map[deploy.Slot]*running{}}, nil
+	s, ok := t.slots[name]
+	if !ok {
+		s = &slot{}
+		t.slots[name] = s
+	}
+	return s, nil
 }
 
-// Start starts every unit on a port of its own.
-func (t *Target) Start(ctx context.Context, slot deploy.Slot, release deploy.Release) (deploy.Instance, error) {
-	if !t.reserve(slot) {
-		return deploy.Instance{}, fmt.Errorf("start %s: the slot is in use; stop it first", slot)
+// Start implements deploy.Target. The units outlive ctx: Stop and Close end them.
+func (t *Target) Start(ctx context.Context, name deploy.Slot, release deploy.Release) (deploy.Instance, error) {
+	instance := deploy.Instance{Slot: name, Release: release, Endpoints: map[string]*url.URL{}}
+	s, err := t.slot(name)
+	if err != nil {
+		return instance, fmt.Errorf("start release %s in slot %s: %w", release.Version, name, err)
 	}
-	instance := deploy.Instance{Slot: slot, Release: release, Endpoints: map[string]*endpoint{}}
-	r := &running{}
-	for _, spec := range release.Units {
-		u, err := t.startUnit(ctx, slot, spec)
+	s.change.Lock()
+	defer s.change.Unlock()
+	if s.running() != nil {
+		return instance, fmt.Errorf("start release %s: slot %s is in use; stop it first", release.Version, name)
+	}
+	var units []unit
+	for _, u := range release.Units {
+		started, err := t.start(ctx, name, release, u)
 		if err != nil {
-			err = errors.Join(fmt.Errorf("start %s in slot %s: %w", spec.Component, slot, err), r.stop(context.WithoutCancel(ctx)))
-			t.set(slot, nil)
-			return deploy.Instance{}, err
+			err = fmt.Errorf("start component %s of release %s in slot %s: %w", u.Component, release.Version, name, err)
+			return instance, errors.Join(err, stopAll(context.WithoutCancel(ctx), units))
 		}
-		r.units = append(r.units, u)
-		instance.Endpoints[spec.Component] = &endpoint{Scheme: "http", Host: u.address()}
+		units = append(units, started)
+		instance.Endpoints[u.Component] = started.endpoint()
 	}
-	t.set(slot, r)
+	s.mu.Lock()
+	s.units, s.used = units, true
+	s.mu.Unlock()
+	t.mu.Lock()
+	closed := t.closed
+	t.mu.Unlock()
+	if closed { // Close has looked before there was something to stop
+		return instance, errors.Join(errors.New("the target was closed"), s.stop(context.WithoutCancel(ctx)))
+	}
 	return instance, nil
 }
 
-func (t *Target) startUnit(ctx context.Context, slot deploy.Slot, spec deploy.Unit) (unit, error) {
-	if spec.Static != "" {
-		return startStatic(ctx, spec)
+func (t *Target) start(ctx context.Context, name deploy.Slot, release deploy.Release, u deploy.Unit) (unit, error) {
+	switch {
+	case u.Static != "" && len(u.Command) > 0:
+		return nil, errors.New("it has both a command and static files; keep one of serve.command and serve.static")
+	case u.Static != "":
+		return startStatic(ctx, u)
+	case len(u.Command) > 0:
+		return t.startProcess(ctx, name, release, u)
+	default:
+		return nil, errors.New("it has neither a command nor static files; set serve.command or serve.static")
 	}
-	return t.startProcess(ctx, slot, spec)
 }
 
-// Alive says which unit has ended.
-func (t *Target) Alive(_ context.Context, slot deploy.Slot) error {
-	r := t.get(slot)
-	if r == nil {
-		return fmt.Errorf("slot %s is empty", slot)
+// Alive implements deploy.Target. An empty slot is not alive.
+func (t *Target) Alive(_ context.Context, name deploy.Slot) error {
+	s, err := t.slot(name)
+	if err != nil {
+		return err
 	}
-	for _, u := range r.units {
+	units := s.running()
+	if units == nil {
+		return fmt.Errorf("slot %s runs nothing", name)
+	}
+	var ended []error
+	for _, u := range units {
 		if err := u.alive(); err != nil {
-			return fmt.Errorf("%s: %w", u.component(), err)
+			ended = append(ended, fmt.Errorf("component %s in slot %s: %w", u.component(), name, err))
 		}
 	}
-	return nil
+	return errors.Join(ended...)
 }
 
-// Logs returns the end of each unit's output.
-func (t *Target) Logs(_ context.Context, slot deploy.Slot) (map[string]string, error) {
+// Logs implements deploy.Target. The logs of a slot that was stopped stay until something else is started there.
+func (t *Target) Logs(_ context.Context, name deploy.Slot) (map[string]string, error) {
+	t.mu.Lock()
+	s := t.slots[name]
+	t.mu.Unlock()
 	logs := map[string]string{}
-	if r := t.get(slot); r != nil {
-		for _, u := range r.units {
-			logs[u.component()] = u.logs()
-		}
+	if s == nil {
+		return logs, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range s.units {
+		logs[u.component()] = u.logs()
 	}
 	return logs, nil
 }
 
-// Stop ends the units of the slot.
-func (t *Target) Stop(ctx context.Context, slot deploy.Slot) error {
-	r := t.get(slot)
-	if r == nil {
+// Stop implements deploy.Target. When ctx ends first, what is left is killed and ctx's error returned.
+func (t *Target) Stop(ctx context.Context, name deploy.Slot) error {
+	t.mu.Lock()
+	s := t.slots[name]
+	t.mu.Unlock()
+	if s == nil {
 		return nil
 	}
-	err := r.stop(ctx)
-	t.set(slot, nil)
-	return err
-}
-
-// Close ends every slot.
-func (t *Target) Close(ctx context.Context) error {
-	return errors.Join(t.Stop(ctx, deploy.Blue), t.Stop(ctx, deploy.Green))
-}
-
-func (r *running) stop(ctx context.Context) error {
-	errs := make([]error, len(r.units))
-	var wg sync.WaitGroup
-	for i, u := range r.units {
-		wg.Go(func() { errs[i] = u.stop(ctx) })
+	s.change.Lock()
+	defer s.change.Unlock()
+	if err := s.stop(ctx); err != nil {
+		return fmt.Errorf("stop slot %s: %w", name, err)
 	}
-	wg.Wait()
+	return nil
+}
+
+// Close implements deploy.Target. The target cannot be used afterwards; closing twice is no error.
+func (t *Target) Close(ctx context.Context) error {
+	t.mu.Lock()
+	t.closed = true
+	var slots []deploy.Slot
+	for name := range t.slots {
+		slots = append(slots, name)
+	}
+	t.mu.Unlock()
+	errs := make([]error, len(slots))
+	var all sync.WaitGroup
+	for i, name := range slots {
+		all.Go(func() { errs[i] = t.Stop(ctx, name) })
+	}
+	all.Wait()
 	return errors.Join(errs...)
 }
 
-func (t *Target) reserve(slot deploy.Slot) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if _, used := t.slots[slot]; used {
-		return false
+// running is the slot's units, nil when it is empty.
+func (s *slot) running() []unit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.used {
+		return nil
 	}
-	t.slots[slot] = nil
-	return true
+	return append([]unit{}, s.units...)
 }
 
-func (t *Target) get(slot deploy.Slot) *running {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.slots[slot]
+// stop needs s.change.
+func (s *slot) stop(ctx context.Context) error {
+	units := s.running()
+	if units == nil {
+		return nil
+	}
+	err := stopAll(ctx, units)
+	s.mu.Lock()
+	s.used = false
+	s.mu.Unlock()
+	return err
 }
 
-func (t *Target) set(slot deploy.Slot, r *running) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if r == nil {
-		delete(t.slots, slot)
-		return
+func stopAll(ctx context.Context, units []unit) error {
+	errs := make([]error, len(units))
+	var all sync.WaitGroup
+	for i, u := range units {
+		all.Go(func() {
+			if err := u.stop(ctx); err != nil {
+				errs[i] = fmt.Errorf("component %s: %w", u.component(), err)
+			}
+		})
 	}
-	t.slots[slot] = r
+	all.Wait()
+	return errors.Join(errs...)
 }
+
+// fileName makes a component's name fit for a file.
+func fileName(component string) string { return strings.ReplaceAll(component, "/", "_") }
