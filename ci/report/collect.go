@@ -11,12 +11,12 @@ import (
 // stageOrder is how a report lists the stages of steps. They run at the same time.
 var stageOrder = []string{"install", "check", "test", "build"}
 
-// Collect groups the results of steps into stages. A stage lasts from its first step's start to its last one's end, and
-// is cached when all of its steps are.
+// Collect groups the results of steps into stages. A stage lasts from the start of its first step that was run to the
+// end of its last one, and is cached when all of its steps are.
 func Collect(results []ci.Result) (stages []Stage, failures []Failure) {
 	for _, name := range stageOrder {
 		stage := Stage{Name: name, Status: Passed, Cached: true}
-		var end time.Time
+		var begin, end time.Time
 		for _, result := range results {
 			if result.Step.Kind.Stage() != name {
 				continue
@@ -24,19 +24,30 @@ func Collect(results []ci.Result) (stages []Stage, failures []Failure) {
 			step, failed := FromResult(result)
 			stage.Steps = append(stage.Steps, step)
 			failures = append(failures, failed...)
+			stage.Status = worse(stage.Status, step.Status)
 			stage.Cached = stage.Cached && result.Cached
+			if result.Started.IsZero() {
+				continue // it was not run
+			}
 			if stage.Started.IsZero() || result.Started.Before(stage.Started) {
 				stage.Started = result.Started
+			}
+			if result.Cached {
+				continue
+			}
+			if begin.IsZero() || result.Started.Before(begin) {
+				begin = result.Started
 			}
 			if done := result.Started.Add(result.Duration); done.After(end) {
 				end = done
 			}
-			stage.Status = worse(stage.Status, step.Status)
 		}
 		if len(stage.Steps) == 0 {
 			continue
 		}
-		stage.Seconds = end.Sub(stage.Started).Seconds()
+		if !begin.IsZero() {
+			stage.Started, stage.Seconds = begin, end.Sub(begin).Seconds()
+		}
 		stages = append(stages, stage)
 	}
 	return stages, failures

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -25,10 +26,18 @@ const (
 )
 
 func main() {
+	findOwnTools()
 	ctx, stop := interruptible()
 	code := run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
+}
+
+// findOwnTools adds the directory of this executable to the end of PATH: make installs the secret scanner beside it.
+func findOwnTools() {
+	if self, err := os.Executable(); err == nil {
+		_ = os.Setenv("PATH", os.Getenv("PATH")+string(os.PathListSeparator)+filepath.Dir(self))
+	}
 }
 
 // interruptible is a context that ends at the first SIGINT, SIGTERM or SIGHUP and says which it was. A second one ends

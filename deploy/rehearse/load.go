@@ -8,10 +8,7 @@ import (
 	"github.com/metaextract/pipeline/ci/report"
 	"github.com/metaextract/pipeline/deploy"
 	"github.com/metaextract/pipeline/deploy/traffic"
-	"github.com/metaextract/pipeline/internal/config"
 )
-
-type request = config.Request
 
 // tick is how often the progress is told of the traffic.
 const tick = 250 * time.Millisecond
@@ -85,7 +82,7 @@ type marking struct {
 func (m *marking) Shift(ctx context.Context, weights map[deploy.Slot]int) error {
 	for _, slot := range []deploy.Slot{deploy.Blue, deploy.Green} {
 		if weights[slot] == 100 {
-			m.load.Mark("to " + string(slot))
+			m.load.Mark(m.load.run.stages.name() + " to " + string(slot))
 		}
 	}
 	return m.Splitter.Shift(ctx, weights)

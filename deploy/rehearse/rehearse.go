@@ -120,14 +120,12 @@ func (r *run) everything(ctx context.Context) error {
 		r.out.Notes = append(r.out.Notes, "no component has a serve section: nothing to deploy, so only checks, tests and builds were run")
 		return nil
 	}
-	stage, err := r.raiseStage(ctx)
-	if stage != nil {
-		defer stage.close(context.WithoutCancel(ctx))
-	}
+	box, err := r.raise(ctx)
+	defer box.close(context.WithoutCancel(ctx))
 	if err != nil {
 		return err
 	}
-	return r.perform(ctx, stage)
+	return r.perform(ctx, box)
 }
 
 // serves says whether anything of the application is deployed.

@@ -67,7 +67,7 @@ var stageOf = map[deploy.State]string{
 type journal struct {
 	deploy.Journal
 	stages *stages
-	name   func(state deploy.State) string
+	as     string // shows every state as this one stage, where set
 }
 
 // Write writes the entry before anything else knows of it.
@@ -77,8 +77,20 @@ func (j *journal) Write(ctx context.Context, entry deploy.Entry) error {
 			return err
 		}
 	}
-	if name := j.name(entry.State); name != "" {
+	name := stageOf[entry.State]
+	if j.as != "" {
+		name = j.as
+	}
+	if name != "" {
 		j.stages.begin(name)
 	}
 	return nil
+}
+
+// during shows whatever act does with the deployment as one stage.
+func (j *journal) during(stage string, act func() error) error {
+	j.stages.begin(stage)
+	j.as = stage
+	defer func() { j.as = "" }()
+	return act()
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/metaextract/pipeline/ci"
 	"github.com/metaextract/pipeline/internal/process"
 )
 
@@ -27,7 +28,7 @@ var debianPackages = map[string]string{
 
 // otherSources says where programs come from that no Debian release has.
 var otherSources = map[string]string{
-	"gitleaks": "go install github.com/zricethezav/gitleaks/v8@latest",
+	"gitleaks": "go install " + ci.Gitleaks,
 	"dagger":   "curl -fsSL https://dl.dagger.io/dagger/install.sh | sh",
 	"pnpm":     "npm install --global pnpm",
 	"yarn":     "npm install --global yarn",
