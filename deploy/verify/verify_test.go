@@ -57,14 +57,14 @@ func TestReadyWaitsForHealthThenReadyThenTheVersion(t *testing.T) {
 }
 
 func TestNotReadyInTimeSaysWhatTheLastAnswerWas(t *testing.T) {
-	i := instance(t, deploy.Unit{Health: "/healthz", Ready: "/readyz", Start: 150 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
+	i := instance(t, deploy.Unit{Health: "/healthz", Ready: "/readyz", Start: 400 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/readyz" {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = io.WriteString(w, "database unreachable\n")
 		}
 	})
 	err := verify.New(verify.Options{}).Ready(t.Context(), i, nil)
-	require.ErrorContains(t, err, "component api of release v2 in slot green: not ready after ")
+	require.ErrorContains(t, err, "api: not ready after ")
 	require.ErrorContains(t, err, "GET /readyz answered 503: database unreachable; read its log")
 }
 
@@ -94,7 +94,7 @@ func TestAUnitThatEndedIsNoticedAtOnce(t *testing.T) {
 		return ended
 	})
 	require.ErrorIs(t, err, ended)
-	require.ErrorContains(t, err, "it ended before it was ready")
+	require.ErrorContains(t, err, "api: ended before it was ready: ")
 }
 
 func TestOneUnitThatFailsEndsTheWaitForAll(t *testing.T) {
@@ -105,8 +105,8 @@ func TestOneUnitThatFailsEndsTheWaitForAll(t *testing.T) {
 	i.Release.Units = append(i.Release.Units, deploy.Unit{Component: "page", Health: "/", Start: time.Hour})
 	i.Endpoints["page"], _ = url.Parse(slow.URL)
 	err := verify.New(verify.Options{}).Ready(t.Context(), i, nil)
-	require.ErrorContains(t, err, "component api")
-	require.NotContains(t, err.Error(), "component page")
+	require.ErrorContains(t, err, "api: ")
+	require.NotContains(t, err.Error(), "page: ")
 }
 
 func TestAnotherVersionThanTheReleaseIsRefused(t *testing.T) {
