@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -229,7 +230,10 @@ func TestBackupCountsNoFewerRowsThanRowLevelSecurityHides(t *testing.T) {
 	t.Cleanup(func() { execute(t, address, "DROP OWNED BY "+role) })
 	_, err := BackUp(context.Background(), BackupOptions{URL: address, Dumper: newPgDump(t)})
 	require.NoError(t, err, "a superuser sees everything")
-	_, err = BackUp(context.Background(), BackupOptions{URL: strings.Replace(address, "//postgres:", "//"+role+":", 1), Dumper: failing{}})
+	u, err := url.Parse(address)
+	require.NoError(t, err)
+	u.User = url.UserPassword(role, password)
+	_, err = BackUp(context.Background(), BackupOptions{URL: u.String(), Dumper: failing{}})
 	require.ErrorContains(t, err, "row-level security")
 }
 

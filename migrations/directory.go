@@ -19,13 +19,13 @@ type directory struct {
 // show is a file's name for people: migrations/0001_kind.sql.
 func (d directory) show(name string) string { return path.Join(d.name, name) }
 
-func (d directory) list(name string) ([]fs.DirEntry, error) {
-	entries, err := fs.ReadDir(d.fsys, path.Join(d.name, name))
+func (d directory) list() ([]fs.DirEntry, error) {
+	entries, err := fs.ReadDir(d.fsys, d.name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: no such directory of migrations: %w", d.show(name), err)
+		return nil, fmt.Errorf("%s: no such directory of migrations: %w", d.name, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", d.show(name), err)
+		return nil, fmt.Errorf("list %s: %w", d.name, err)
 	}
 	return entries, nil
 }

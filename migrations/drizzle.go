@@ -74,7 +74,7 @@ func order(d directory, entries []entry) []error {
 
 // readFolders reads drizzle-kit 1.x: a folder each, named after the second it was made in, which is the version.
 func readFolders(d directory) ([]Migration, error) {
-	entries, err := d.list(".")
+	entries, err := d.list()
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func readFolders(d directory) ([]Migration, error) {
 }
 
 func (d directory) sqlFiles() ([]string, error) {
-	entries, err := d.list(".")
+	entries, err := d.list()
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ type signs struct{ journal, folders, pairs, tagged bool }
 
 func look(d directory) (signs, error) {
 	var s signs
-	entries, err := d.list(".")
+	entries, err := d.list()
 	if err != nil {
 		return s, err
 	}

@@ -15,7 +15,7 @@ import (
 // lockedBy takes the lock for another session, named.
 func lockedBy(t testing.TB, address, name string) (release func()) {
 	t.Helper()
-	d, err := open(context.Background(), migrator(t, address+"&application_name="+name, files("1_a.up.sql", "SELECT 1")).options)
+	d, err := open(context.Background(), migrator(t, named(address, name), files("1_a.up.sql", "SELECT 1")).options)
 	require.NoError(t, err)
 	require.NoError(t, d.Lock())
 	release = func() { _ = d.Close() }

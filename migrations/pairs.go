@@ -13,7 +13,7 @@ type pair struct{ up, down *source.Migration }
 
 // readPairs reads golang-migrate's format, with its own parser of names: what iofs takes, this takes.
 func readPairs(d directory) ([]Migration, error) {
-	entries, err := d.list(".")
+	entries, err := d.list()
 	if err != nil {
 		return nil, err
 	}

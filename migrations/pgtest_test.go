@@ -123,6 +123,14 @@ func eventually(t testing.TB, address, query string) {
 	}
 }
 
+// named is the URL for a session that others know by a name.
+func named(address, name string) string {
+	if strings.Contains(address, "?") {
+		return address + "&application_name=" + name
+	}
+	return address + "?application_name=" + name
+}
+
 // files is a folder "m" of migrations.
 func files(pairs ...string) fstest.MapFS {
 	folder := fstest.MapFS{}

@@ -114,7 +114,7 @@ func TestLockThatIsBusyIsTriedAgain(t *testing.T) {
 func TestLockThatStaysBusyEndsWithWhoIsInTheWay(t *testing.T) {
 	address := newDatabase(t)
 	execute(t, address, "CREATE TABLE t (a int)")
-	holder := session(t, address+"&application_name=report-job")
+	holder := session(t, named(address, "report-job"))
 	_, err := holder.Exec(context.Background(), "BEGIN; SELECT * FROM t", simply)
 	require.NoError(t, err)
 	_, err = migrator(t, address, files("1_a.up.sql", "SELECT 1;\nALTER TABLE t ADD COLUMN b int"), func(o *Options) {

@@ -1,8 +1,3 @@
-//go:build stock
-
-// The comparison with golang-migrate's own driver needs one more module, github.com/jackc/pgerrcode: until go.mod has it
-// (go get github.com/golang-migrate/migrate/v4/database/pgx/v5), these tests are behind a tag.
-
 package migrations
 
 import (
@@ -66,4 +61,31 @@ func stockMigrate(t testing.TB, address string, folder fstest.MapFS) *migrate.Mi
 	require.NoError(t, err)
 	t.Cleanup(func() { _, _ = m.Close() })
 	return m
+}
+
+func TestStockMigrateAndOursKeepEachOtherOutAndReadEachOther(t *testing.T) {
+	address := newDatabase(t)
+	folder := files("1_a.up.sql", "CREATE TABLE a ()", "2_b.up.sql", "SELECT pg_sleep(1)")
+	theirs := stockMigrate(t, address, folder)
+	ended := make(chan error, 1)
+	go func() { ended <- theirs.Up() }()
+	eventually(t, address, "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep')")
+	var notices []string
+	folder["m/3_c.up.sql"] = &fstest.MapFile{Data: []byte("CREATE TABLE c ()")}
+	outcome, err := migrator(t, address, folder, func(o *Options) { o.Notice = func(n string) { notices = append(notices, n) } }).Up(context.Background())
+	require.NoError(t, err)
+	require.NoError(t, <-ended)
+	require.NotEmpty(t, notices, "it waited for the stock driver")
+	require.EqualValues(t, 2, outcome.From)
+	require.Len(t, outcome.Applied, 1)
+
+	version, dirty, err := theirs.Version()
+	require.NoError(t, err)
+	require.EqualValues(t, 3, version)
+	require.False(t, dirty)
+
+	folder["m/4_d.up.sql"] = &fstest.MapFile{Data: []byte("SELECT 1/0")}
+	require.Error(t, stockMigrate(t, address, folder).Up())
+	_, err = migrator(t, address, folder).Up(context.Background())
+	require.ErrorIs(t, err, ErrDirty, "what the stock driver left")
 }

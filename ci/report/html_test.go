@@ -2,6 +2,7 @@ package report
 
 import (
 	"encoding/xml"
+	"errors"
 	"io"
 	"math"
 	"regexp"
@@ -47,7 +48,7 @@ func elements(t *testing.T, page string) (all []element) {
 	var at []int
 	for {
 		token, err := d.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			require.Empty(t, open)
 			return all
 		}

@@ -29,7 +29,7 @@ func writeMarkdown(w io.Writer, r *Report, limit int) error {
 		m.b.WriteString(cut)
 	}
 	if m.b.Len() > limit { // not even the first section fits
-		m.b.Truncate(0)
+		m.b.Reset()
 	}
 	_, err := w.Write(m.b.Bytes())
 	return err

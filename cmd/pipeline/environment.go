@@ -22,7 +22,7 @@ func environmentCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "environment [DIR]", Short: "Say which environment the branch or tag deploys to, and why", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			tree, err := source.Open(cmd.Context(), argument(args, "."), nil, "")
+			tree, err := source.Open(cmd.Context(), directoryOf(args), nil, "")
 			if err != nil {
 				return err
 			}

@@ -36,8 +36,8 @@ const repository = "../.."
 
 // outcome is what a run of the command left.
 type outcome struct {
-	code        int
-	out, report string
+	code int
+	out  string
 }
 
 // firstScreen is what a terminal of 24 lines shows from the verdict on.

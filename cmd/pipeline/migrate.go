@@ -29,11 +29,11 @@ func migrateCommand() *cobra.Command {
 	cmd.PersistentFlags().StringVar(&f.database, "database", "env://DATABASE_URL", "where the database's URL is: env://NAME, file://PATH or cmd://COMMAND, never the URL itself")
 	plan := &cobra.Command{
 		Use: "plan [DIR]", Short: "List the migrations that the database does not have; change nothing", Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.plan(cmd, argument(args, ".")) },
+		RunE: func(cmd *cobra.Command, args []string) error { return f.plan(cmd, directoryOf(args)) },
 	}
 	up := &cobra.Command{
 		Use: "up [DIR]", Short: "Back up, prove the backup, and apply the pending migrations", Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.up(cmd, argument(args, ".")) },
+		RunE: func(cmd *cobra.Command, args []string) error { return f.up(cmd, directoryOf(args)) },
 	}
 	up.Flags().StringVar(&f.backups, "backups", "backups", "directory to keep the backup in")
 	for _, c := range []*cobra.Command{plan, up} {

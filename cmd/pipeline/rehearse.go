@@ -55,7 +55,7 @@ func rehearseCommand() *cobra.Command {
 		Long:  "rehearse checks, tests and builds the application in DIR, starts the release that runs now under traffic,\nmigrates the database, switches to the new release, rolls back and forward again, and reports what users would\nhave noticed.",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f.dir = argument(args, ".")
+			f.dir = directoryOf(args)
 			return f.rehearse(cmd.Context(), cmd.OutOrStdout())
 		},
 	}

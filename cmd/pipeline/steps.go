@@ -30,7 +30,7 @@ func stepsCommand(stage string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: stage + " [DIR]", Short: stages[stage].short, Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.steps(cmd.Context(), cmd.OutOrStdout(), argument(args, "."), stage, format)
+			return f.steps(cmd.Context(), cmd.OutOrStdout(), directoryOf(args), stage, format)
 		},
 	}
 	f.add(cmd)

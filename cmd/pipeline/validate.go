@@ -20,7 +20,7 @@ func validateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "validate [DIR]", Short: "Check pipeline.yaml and what it points to, offline", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			tree, err := source.Open(cmd.Context(), argument(args, "."), nil, "")
+			tree, err := source.Open(cmd.Context(), directoryOf(args), nil, "")
 			if err != nil {
 				return err
 			}
@@ -32,7 +32,7 @@ func validateCommand() *cobra.Command {
 				return printValidation(cmd.OutOrStdout(), err)
 			}
 			if err == nil {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s is valid\n", filepath.Join(argument(args, "."), config.FileName))
+				fmt.Fprintf(cmd.OutOrStdout(), "%s is valid\n", filepath.Join(directoryOf(args), config.FileName))
 			}
 			return err
 		},
@@ -66,7 +66,7 @@ func initCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "init [DIR]", Short: "Write pipeline.yaml by looking at the repository", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir := argument(args, ".")
+			dir := directoryOf(args)
 			tree, err := source.Open(cmd.Context(), dir, nil, "")
 			if err != nil {
 				return err
@@ -110,11 +110,12 @@ func schemaCommand() *cobra.Command {
 	}
 }
 
-func argument(args []string, otherwise string) string {
+// directoryOf is the application's directory on the command line.
+func directoryOf(args []string) string {
 	if len(args) > 0 {
 		return args[0]
 	}
-	return otherwise
+	return "."
 }
 
 func printJSON(w io.Writer, v any) error {

@@ -2,8 +2,7 @@ package rehearse
 
 import (
 	"context"
-	"fmt"
-	"time"
+	"strings"
 
 	"github.com/metaextract/pipeline/ci/report"
 	"github.com/metaextract/pipeline/migrations"
@@ -16,6 +15,7 @@ type database struct {
 	dumper  migrations.Dumper
 	out     *report.Report
 	stages  *stages
+	running *migrations.Source // nil: the running release has no migrations
 }
 
 func (d *database) evidence() *report.Database {
@@ -30,18 +30,19 @@ func (d *database) prepare(ctx context.Context, running Application) error {
 	if running.Config.Database == nil {
 		return nil
 	}
-	_, err := d.up(ctx, running)
+	m, err := d.migrator(running)
+	if err != nil {
+		return err
+	}
+	d.running = m.Source()
+	_, err = m.Up(ctx)
 	return err
 }
 
-func (d *database) up(ctx context.Context, app Application) (migrations.Outcome, error) {
-	m, err := migrations.New(migrations.Options{
+func (d *database) migrator(app Application) (*migrations.Migrator, error) {
+	return migrations.New(migrations.Options{
 		URL: d.url, FS: app.Files, Dir: app.Config.Database.Migrations, Format: migrations.Format(app.Config.Database.Format),
 	})
-	if err != nil {
-		return migrations.Outcome{}, err
-	}
-	return m.Up(ctx)
 }
 
 // Backup dumps the database and proves the dump by restoring it.
@@ -51,21 +52,31 @@ func (d *database) Backup(ctx context.Context) (migrations.Backup, error) {
 		return b, err
 	}
 	d.evidence().Backup = &b
-	d.stages.detail(fmt.Sprintf("%d tables, %d bytes, restored and equal", len(b.Tables), b.Bytes))
+	d.stages.detail("restored and equal")
 	return b, nil
 }
 
-// Migrate applies the release's pending migrations.
+// Migrate applies the release's pending migrations. A migration that the running release has applied and the new one has
+// changed, removed or preceded is refused: applying what is left would pass over it in silence.
 func (d *database) Migrate(ctx context.Context) (migrations.Outcome, error) {
-	outcome, err := d.up(ctx, d.release)
+	m, err := d.migrator(d.release)
+	if err != nil {
+		return migrations.Outcome{}, err
+	}
+	if d.running != nil {
+		if err := m.Source().Follows(d.running); err != nil {
+			return migrations.Outcome{}, err
+		}
+	}
+	outcome, err := m.Up(ctx)
 	d.evidence().Migrations = outcome
 	if err != nil {
 		return outcome, err
 	}
-	statements := 0
+	names := []string{"nothing to apply"}
 	for _, a := range outcome.Applied {
-		statements += a.Statements
+		names = append(names, a.Name)
 	}
-	d.stages.detail(fmt.Sprintf("%d migrations, %d statements, %s", len(outcome.Applied), statements, outcome.Elapsed.Round(time.Millisecond)))
+	d.stages.detail(strings.Join(names[min(1, len(names)-1):], ", "))
 	return outcome, nil
 }

@@ -35,7 +35,7 @@ func (r *Router) Serve(ctx context.Context, listener net.Listener) error {
 	err := server.Shutdown(grace)
 	left := r.Idle(grace) // Shutdown does not know upgraded connections
 	closed := server.Close()
-	<-ended // closes the listener
+	<-ended //nolint:errcheck // http.ErrServerClosed; the listener is closed then
 	if left > 0 {
 		return fmt.Errorf("stop serving on %s: %d requests cut off after %s", listener.Addr(), left, r.options.Grace)
 	}

@@ -34,7 +34,11 @@ func (v *Verifier) Ready(ctx context.Context, instance deploy.Instance, alive fu
 	var units sync.WaitGroup
 	for _, unit := range instance.Release.Units {
 		units.Go(func() {
-			if err := v.unitReady(ctx, instance, unit, check); err != nil {
+			err := v.unitReady(ctx, instance, unit, check)
+			var ended *endedError
+			if errors.As(err, &ended) {
+				cancel(ended.error) // alive says which unit it was: it need not be the one that is asked
+			} else if err != nil {
 				cancel(fmt.Errorf("%s: %w", unit.Component, err))
 			}
 		})
@@ -67,6 +71,11 @@ func (v *Verifier) unitReady(ctx context.Context, instance deploy.Instance, unit
 	return v.serves(ctx, endpoint, unit.Version, instance.Release.Version)
 }
 
+// endedError says that a unit of the instance has ended.
+type endedError struct{ error }
+
+func (e *endedError) Unwrap() error { return e.error }
+
 // probe is a path that must answer.
 type probe struct {
 	path string
@@ -91,7 +100,7 @@ func (v *Verifier) poll(ctx, waiting context.Context, endpoint *url.URL, probe p
 	pause, last := firstPoll, ""
 	for {
 		if err := alive(); err != nil {
-			return fmt.Errorf("ended before it was ready: %w", err)
+			return &endedError{err}
 		}
 		asking, cancel := context.WithTimeout(waiting, probeTimeout)
 		ok, answer := v.ask(asking, endpoint, probe)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -69,10 +68,7 @@ func TestNotReadyInTimeSaysWhatTheLastAnswerWas(t *testing.T) {
 }
 
 func TestNobodyListensSaysSo(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, listener.Close())
-	i := at(t, deploy.Unit{Component: "api", Health: "/healthz", Start: 100 * time.Millisecond}, "http://"+listener.Addr().String())
+	i := at(t, deploy.Unit{Component: "api", Health: "/healthz", Start: 100 * time.Millisecond}, "http://127.0.0.1:1")
 	require.ErrorContains(t, verify.New(verify.Options{}).Ready(t.Context(), i, nil), "GET /healthz: connection refused")
 }
 
@@ -94,7 +90,6 @@ func TestAUnitThatEndedIsNoticedAtOnce(t *testing.T) {
 		return ended
 	})
 	require.ErrorIs(t, err, ended)
-	require.ErrorContains(t, err, "api: ended before it was ready: ")
 }
 
 func TestOneUnitThatFailsEndsTheWaitForAll(t *testing.T) {

@@ -111,6 +111,9 @@ func (c *clone) dir(rel string, at place) {
 		case e.Type() == fs.ModeSymlink:
 			var link string
 			if link, err = os.Readlink(source); err == nil {
+				if inside, ok := strings.CutPrefix(link, c.from+"/"); ok {
+					link = c.to + "/" + inside
+				}
 				err = os.Symlink(link, target)
 			}
 		case e.Type().IsRegular():

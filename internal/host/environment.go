@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -102,9 +101,6 @@ func passedPasswords() []string {
 // Services and secrets are appended by the caller.
 func (r *Runner) stepEnv(step ci.Step, home, tmp string) ([]string, error) {
 	env := append(baseEnv(), "HOME="+home, "TMPDIR="+tmp)
-	if runtime.GOOS == "linux" {
-		env = append(env, "XDG_CACHE_HOME="+filepath.Join(home, ".cache"))
-	}
 	for _, cache := range step.Caches {
 		dir, err := r.store.cacheDir(cache.Key)
 		if err != nil {

@@ -165,13 +165,8 @@ func (e *execution) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, input := range e.node.inputs {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := e.source.copyTo(input, layer.tree()); err != nil {
-			return fmt.Errorf("copy input: %w", err)
-		}
+	if err := e.source.copyTo(ctx, e.node.inputs, layer.tree()); err != nil {
+		return fmt.Errorf("copy inputs: %w", err)
 	}
 	if err := os.MkdirAll(e.dir(), 0o755); err != nil {
 		return fmt.Errorf("make working directory: %w", err)

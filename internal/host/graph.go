@@ -52,6 +52,7 @@ func (r *Runner) plan(ctx context.Context, steps []ci.Step) (*graph, error) {
 		return nil, err
 	}
 	g.source = source
+	r.programs.ask(ctx, g.nodes)
 	for _, n := range g.nodes {
 		n.inputs = source.files(n.step.Inputs)
 		n.key, n.broken = r.keyOf(ctx, n)

@@ -39,7 +39,8 @@ var fastSettings = map[string]string{
 	"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off",
 	"dynamic_shared_memory_type": "mmap",
 	"max_connections":            "200",
-	"timezone":                   "UTC", "log_timezone": "UTC",
+	"min_wal_size":               "80MB", "max_wal_size": "1GB", // the defaults, which initdb derives from the segments' size
+	"timezone": "UTC", "log_timezone": "UTC",
 	"logging_collector": "off", "log_destination": "stderr", "cluster_name": "pipeline",
 }
 
@@ -175,7 +176,7 @@ func (s *Postgres) serve(settings map[string]string) error {
 	}
 	s.process, err = process.Start(context.Background(), process.Spec{
 		Args: args, Dir: s.dir, Env: s.bin.env(), Credential: s.bin.user, Stdout: log, Stderr: log,
-		StopSignal: syscall.SIGINT, // roll back and end, without waiting for clients
+		StopSignal: syscall.SIGQUIT, // end at once, but give shared memory back: the data is removed next
 	})
 	return err
 }

@@ -158,6 +158,7 @@ func (b postgresBin) template(ctx context.Context, store *store) (string, error)
 	var out bytes.Buffer
 	err = process.Run(ctx, process.Spec{
 		Args: []string{b.path("initdb"), "--pgdata", filepath.Join(parent, "data"), "--username", superuser, "--no-sync",
+			"--wal-segsize", "1", // every copy starts with one segment: 1 MB instead of 16
 			"--encoding", "UTF8", "--locale", postgresLocale(), "--auth-local", "trust", "--auth-host", "scram-sha-256"},
 		Dir: parent, Env: b.env(), Credential: b.user, Stdout: &out, Stderr: &out,
 	})

@@ -107,6 +107,17 @@ func (p *programs) find(ctx context.Context, name string) (*program, error) {
 	return found, found.err
 }
 
+// ask asks for the versions of all programs that steps name, at once: npm alone takes a third of a second to answer.
+func (p *programs) ask(ctx context.Context, nodes []*node) {
+	var wait sync.WaitGroup
+	for _, n := range nodes {
+		for _, name := range n.step.Tool.Programs {
+			wait.Go(func() { _, _ = p.find(ctx, name) })
+		}
+	}
+	wait.Wait()
+}
+
 // describe is the program as a key has it. The path is part of it: virtual environments remember it.
 func (p *program) describe(name string) string { return name + " " + p.path + " " + p.version }
 

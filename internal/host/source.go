@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -147,19 +148,42 @@ func (s *source) digest(e *entry) (sum [sha256.Size]byte, err error) {
 	return [sha256.Size]byte(hash.Sum(nil)), nil
 }
 
-// copyTo copies an entry into a tree. The content must still be what was hashed: the key of the result says so.
-func (s *source) copyTo(e *entry, tree string) error {
-	target := filepath.Join(tree, e.path)
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+// copyTo copies entries into a tree, on all cores. Their content must still be what was hashed: the key of the result says
+// so. Nothing is written outside of the tree, whatever links a step before left in it.
+func (s *source) copyTo(ctx context.Context, entries []*entry, tree string) error {
+	root, err := os.OpenRoot(tree)
+	if err != nil {
 		return err
 	}
-	if err := os.Remove(target); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err // what the predecessor left is replaced, not written through a hard link
+	defer root.Close()
+	var errs [64]error
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	for worker := range min(runtime.GOMAXPROCS(0), len(entries), len(errs)) {
+		wait.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(entries)) && errs[worker] == nil; i = next.Add(1) - 1 {
+				if errs[worker] = ctx.Err(); errs[worker] == nil {
+					errs[worker] = s.copyOne(entries[i], root)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	return errors.Join(errs[:]...)
+}
+
+func (s *source) copyOne(e *entry, tree *os.Root) error {
+	name := filepath.FromSlash(e.path)
+	if err := tree.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	if err := tree.RemoveAll(name); err != nil {
+		return err // what the step before left is replaced, not written through a hard link
 	}
 	if e.isLink {
-		return os.Symlink(e.link, target)
+		return tree.Symlink(e.link, name)
 	}
-	in, err := os.Open(filepath.Join(s.root, e.path))
+	in, err := os.Open(filepath.Join(s.root, name))
 	if err != nil {
 		return err
 	}
@@ -168,7 +192,7 @@ func (s *source) copyTo(e *entry, tree string) error {
 	if e.exec {
 		mode = 0o755
 	}
-	out, err := os.OpenFile(target, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	out, err := tree.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
 	if err != nil {
 		return err
 	}
@@ -183,7 +207,7 @@ func (s *source) copyTo(e *entry, tree string) error {
 	if [sha256.Size]byte(hash.Sum(nil)) != e.sum {
 		return fmt.Errorf("%s was changed while the pipeline was reading it; run it again", e.path)
 	}
-	return os.Chtimes(target, e.modified, e.modified)
+	return tree.Chtimes(name, e.modified, e.modified)
 }
 
 // matches says whether patterns take a path in. The last one that matches decides; "!" takes out.

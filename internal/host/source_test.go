@@ -90,10 +90,21 @@ func TestSourceThatChangesWhileItIsReadIsNoticed(t *testing.T) {
 	root := sourceOf(t, map[string]string{"a": "one"})
 	s, err := scan(root, "", [][]string{{"a"}})
 	require.NoError(t, err)
-	file := s.files([]string{"a"})[0]
-	require.NoError(t, s.copyTo(file, t.TempDir()))
+	files := s.files([]string{"a"})
+	require.NoError(t, s.copyTo(bounded(t), files, t.TempDir()))
 	require.NoError(t, os.WriteFile(filepath.Join(root, "a"), []byte("two"), 0o644))
-	assert.ErrorContains(t, s.copyTo(file, t.TempDir()), "changed while")
+	assert.ErrorContains(t, s.copyTo(bounded(t), files, t.TempDir()), "changed while")
+}
+
+func TestInputsAreNotWrittenThroughALinkOutOfTheTree(t *testing.T) {
+	outside := t.TempDir()
+	s, err := scan(sourceOf(t, map[string]string{"sub/file": "", "dir": "now a file"}), "", [][]string{{"**"}})
+	require.NoError(t, err)
+	tree := sourceOf(t, map[string]string{"dir/was/a/directory": ""})
+	require.NoError(t, s.copyTo(bounded(t), s.files([]string{"dir"}), tree))
+	require.NoError(t, os.Symlink(outside, filepath.Join(tree, "sub")))
+	require.Error(t, s.copyTo(bounded(t), s.files([]string{"sub/file"}), tree))
+	assert.NoFileExists(t, filepath.Join(outside, "file"))
 }
 
 // A directory that holds a file that patterns take in is read, whatever the patterns.

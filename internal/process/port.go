@@ -1,6 +1,7 @@
 package process
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"sync"
@@ -27,7 +28,8 @@ func FreePort(host string) (int, error) {
 		}
 	}
 	for range 100 {
-		listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		var config net.ListenConfig
+		listener, err := config.Listen(context.Background(), "tcp", net.JoinHostPort(host, "0"))
 		if err != nil {
 			return 0, fmt.Errorf("find a free port on %s: %w", host, err)
 		}

@@ -6,6 +6,9 @@
 // that starts node. So each program gets a guard: this same executable, started again (see guard.go), that holds one end
 // of a pipe. When the pipe closes, for whatever reason, the guard ends everything below it and then itself.
 //
+// The one way out is to kill the guard itself: the program and what is in its session end with it, a descendant in a
+// session of its own does not.
+//
 // The package works from any binary that imports it, test binaries included, on Linux and, with process groups only
 // (a descendant that calls setsid escapes), on macOS and other Unix systems.
 package process
@@ -19,6 +22,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,9 +35,9 @@ const (
 	DefaultStopSignal = syscall.SIGTERM
 )
 
-// pipeDelay bounds the wait for the last output after the tree has ended. On Linux nothing can hold the pipe open by
-// then; elsewhere a descendant that escaped its process group can.
-const pipeDelay = 2 * time.Second
+// pipeDelay bounds the wait for Stdin, Stdout and Stderr after the tree has ended: a reader may never end, a writer may
+// hang, and, other than on Linux, a descendant that escaped its process group may hold a pipe open.
+const pipeDelay = 10 * time.Second
 
 // A Spec says what to run.
 type Spec struct {
@@ -41,7 +45,8 @@ type Spec struct {
 	// is looked up in the PATH of Env. Command lines are visible to every user of the machine: no secrets here.
 	Args []string
 	Dir  string
-	// Env is the whole environment, as "NAME=value". Nil means that of this process.
+	// Env is the whole environment, as "NAME=value"; of two values of one variable the last counts. Nil means that of this
+	// process.
 	Env []string
 	// Credential makes the program run as another user. Only root can.
 	Credential *Credential
@@ -100,6 +105,7 @@ func Start(ctx context.Context, spec Spec) (*Process, error) {
 	if spec.Env == nil {
 		spec.Env = os.Environ()
 	}
+	spec.Env = lastOfEach(spec.Env)
 	if spec.Grace == 0 {
 		spec.Grace = DefaultGrace
 	}
@@ -223,8 +229,9 @@ func (p *Process) await(guard *exec.Cmd, news io.Closer, heard *bufio.Reader) {
 	case last.Code != 0:
 		p.code = last.Code
 		p.err = &ExitError{Program: p.program, Code: p.code}
-	case last.Error != "":
-		p.err = last.err()
+	case waitErr != nil:
+		// What it read or wrote did not all pass, as when the disk is full that its output goes to.
+		p.err = fmt.Errorf("pass on what %s reads and writes: %w", p.program, waitErr)
 	}
 	close(p.done)
 }
@@ -235,7 +242,8 @@ func (p *Process) PID() int { return p.pid }
 // Done is closed when the program and everything it started have ended and all output has been written.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Wait waits for Done. It returns nil for exit code 0 and an *ExitError otherwise.
+// Wait waits for Done. It returns nil for exit code 0, an *ExitError for another, and another error where Stdin, Stdout or
+// Stderr failed or the guard was killed.
 func (p *Process) Wait() error {
 	<-p.done
 	return p.err
@@ -294,6 +302,21 @@ func guardEnv() []string {
 		}
 	}
 	return env
+}
+
+// lastOfEach leaves the last value of each variable: of two, some programs read the first and some the last.
+func lastOfEach(env []string) []string {
+	seen := make(map[string]bool, len(env))
+	kept := make([]string, 0, len(env))
+	for _, variable := range slices.Backward(env) {
+		name, _, _ := strings.Cut(variable, "=")
+		if !seen[name] {
+			seen[name] = true
+			kept = append(kept, variable)
+		}
+	}
+	slices.Reverse(kept)
+	return kept
 }
 
 // lookupEnv returns a variable of an environment; the last one counts.

@@ -29,7 +29,7 @@ func bounded(t *testing.T) context.Context {
 func TestProgramRunsWithTheGivenEnvironmentAndNothingElse(t *testing.T) {
 	t.Setenv("OUTER", "1")
 	var out bytes.Buffer
-	err := Run(bounded(t), Spec{Args: []string{"env"}, Env: []string{"PATH=" + os.Getenv("PATH"), "A=b"}, Stdout: &out})
+	err := Run(bounded(t), Spec{Args: []string{"env"}, Env: []string{"A=a", "PATH=" + os.Getenv("PATH"), "A=b"}, Stdout: &out})
 	require.NoError(t, err)
 	assert.ElementsMatch(t, []string{"PATH=" + os.Getenv("PATH"), "A=b"}, strings.Split(strings.TrimSpace(out.String()), "\n"))
 }
@@ -58,6 +58,20 @@ func TestOutputToAFileIsComplete(t *testing.T) {
 	data, err := os.ReadFile(file.Name())
 	require.NoError(t, err)
 	assert.True(t, bytes.HasSuffix(data, []byte("\n99999\n100000\n")))
+}
+
+// broken is a disk that is full, or a file that cannot be read.
+type broken struct{ error }
+
+func (b broken) Write([]byte) (int, error) { return 0, b }
+func (b broken) Read([]byte) (int, error)  { return 0, b }
+
+func TestOutputThatCannotBeWrittenIsAnError(t *testing.T) {
+	full := broken{errors.New("no space left")}
+	assert.ErrorIs(t, Run(bounded(t), Spec{Args: []string{"echo", "hello"}, Stdout: full}), full)
+	assert.ErrorIs(t, Run(bounded(t), Spec{Args: []string{"cat"}, Stdin: full}), full)
+	var exit *ExitError
+	assert.ErrorAs(t, Run(bounded(t), Spec{Args: []string{"sh", "-c", "echo hello; exit 3"}, Stdout: full}), &exit)
 }
 
 func TestExitCodeIsThatOfTheProgram(t *testing.T) {

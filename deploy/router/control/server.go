@@ -64,7 +64,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	defer cancel()
 	_ = server.Shutdown(grace)
 	_ = server.Close()
-	<-ended // closes the listener
+	<-ended //nolint:errcheck // http.ErrServerClosed; the listener is closed then
 	return nil
 }
 
@@ -74,7 +74,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 // The socket is made under another name and renamed once its permissions are set: between bind and chmod it would have
 // those of the umask, and a rename cannot delete a socket that another router has just made.
 func Listen(path string) (net.Listener, error) {
-	if connection, err := net.DialTimeout("unix", path, time.Second); err == nil {
+	dialer := net.Dialer{Timeout: time.Second}
+	if connection, err := dialer.DialContext(context.Background(), "unix", path); err == nil {
 		_ = connection.Close()
 		return nil, fmt.Errorf("listen on %s: another router answers there; stop it or use another socket", path)
 	}

@@ -27,7 +27,6 @@ type command struct {
 	port    int
 	log     *logFile
 	process *process.Process
-	started time.Time
 }
 
 func (t *Target) startProcess(ctx context.Context, name deploy.Slot, release deploy.Release, u deploy.Unit) (*command, error) {
@@ -43,7 +42,7 @@ func (t *Target) startProcess(ctx context.Context, name deploy.Slot, release dep
 	if err != nil {
 		return nil, err
 	}
-	c := &command{unit: u, port: port, log: log, started: time.Now()}
+	c := &command{unit: u, port: port, log: log}
 	if c.unit.Stop == 0 {
 		c.unit.Stop = DefaultStop
 	}
@@ -147,7 +146,7 @@ func (c *command) alive() error {
 	if log == "" {
 		log = "(it wrote nothing)"
 	}
-	return fmt.Errorf("%s %s after its start; the end of its log:\n%s", how, time.Since(c.started).Round(time.Millisecond), log)
+	return fmt.Errorf("%s; the end of its log:\n%s", how, log)
 }
 
 func (c *command) logs() string { return c.log.Tail() }

@@ -152,7 +152,7 @@ func (t *Target) Alive(_ context.Context, name deploy.Slot) error {
 	var ended []error
 	for _, u := range units {
 		if err := u.alive(); err != nil {
-			ended = append(ended, fmt.Errorf("component %s in slot %s: %w", u.component(), name, err))
+			ended = append(ended, fmt.Errorf("%s: %w", u.component(), err))
 		}
 	}
 	return errors.Join(ended...)

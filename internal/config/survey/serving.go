@@ -3,6 +3,7 @@ package survey
 import (
 	"cmp"
 	"fmt"
+	"net/http"
 	"path"
 	"regexp"
 	"slices"
@@ -201,7 +202,7 @@ func (s *Serving) Prefixes() []string {
 func (s *Serving) Reads() []string {
 	var found []string
 	for _, r := range s.own() {
-		if r.Method == "GET" && r.Path != "/" && !parameter(r.Path) {
+		if r.Method == http.MethodGet && r.Path != "/" && !parameter(r.Path) {
 			found = append(found, r.Path)
 		}
 	}
