@@ -88,7 +88,9 @@ func TestStepsComeFromTheApplicationsOwnFiles(t *testing.T) {
 				"api/pyproject.toml":        "[build-system]\nrequires=['hatchling>=1.27']\n[project]\nname='shop'\n[tool.ruff]\n[tool.mypy]\nfiles=['src']",
 				"api/requirements-dev.lock": "fastapi==0.1 \\\n    --hash=sha256:00\nhatchling==1.33.0\npytest==9.2.0\nmypy==2.4.1\n",
 				"api/src/shop/__init__.py":  "", "api/tests/unit/test_a.py": "", "api/tests/property/test_p.py": "", "api/tests/integration/test_i.py": ""},
-			[]string{"api/install: python3 -m venv .venv; .venv/bin/python -m pip install --no-input --disable-pip-version-check --requirement requirements-dev.lock",
+			[]string{"api/install: python3 -m venv .venv; sh -c { .venv/bin/python -m pip install --no-input --disable-pip-version-check --quiet --target .venv/.uv uv==0.13.8 && " +
+				".venv/.uv/bin/uv pip install --python .venv/bin/python --compile-bytecode --requirement requirements-dev.lock && rm -r .venv/.uv; } || " +
+				".venv/bin/python -m pip install --no-input --disable-pip-version-check --requirement requirements-dev.lock",
 				"api/lint: .venv/bin/python -m ruff check .", "api/typecheck: .venv/bin/python -m mypy",
 				"api/unit: .venv/bin/python -m pytest --junitxml=.pipeline-unit.xml tests/unit",
 				"api/property: .venv/bin/python -m pytest --junitxml=.pipeline-property.xml tests/property",

@@ -30,7 +30,10 @@ type pyproject struct {
 	Tool map[string]any `toml:"tool"`
 }
 
-const python = ".venv/bin/python"
+const (
+	python = ".venv/bin/python"
+	uv     = "uv==0.13.8" // pinned: it is run, not locked by the application
+)
 
 func newPythonPackage(c *component) (*pythonPackage, error) {
 	p := &pythonPackage{component: c}
@@ -89,12 +92,28 @@ func (p *pythonPackage) requirementFiles() []string {
 func (p *pythonPackage) install(s *Step) {
 	s.Inputs = append(s.Inputs, path.Join(p.dir, "requirements*.txt"), path.Join(p.dir, "requirements*.lock"),
 		path.Join(p.dir, "requirements/**"), path.Join(p.dir, "*-requirements.txt"))
-	pip := []string{python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check"}
-	for _, lock := range p.locks {
-		pip = append(pip, "--requirement", lock)
-	}
-	s.Run = append(s.Run, []string{"python3", "-m", "venv", ".venv"}, pip)
+	s.Run = append(s.Run, []string{"python3", "-m", "venv", ".venv"})
 	s.Caches = append(s.Caches, Cache{Key: "pip", Env: "PIP_CACHE_DIR"})
+	pip := []string{python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check"}
+	var requirements []string
+	for _, lock := range p.locks {
+		requirements = append(requirements, "--requirement", lock)
+	}
+	if !strings.Contains(p.locked, "--hash=") {
+		s.Run = append(s.Run, append(pip, requirements...))
+		return
+	}
+	// uv takes a third of pip's time (measured: 7 s for pip's 20 s), but does not read pip's settings, so it might ask
+	// another index. With hashes that cannot matter: the files are the locked ones or the installation fails. Where it
+	// fails, pip decides.
+	const pipLine = python + " -m pip install --no-input --disable-pip-version-check"
+	files := strings.Join(requirements, " ")
+	s.Run = append(s.Run, []string{"sh", "-c", fmt.Sprintf(
+		"{ %s --quiet --target .venv/.uv %s && .venv/.uv/bin/uv pip install --python %s --compile-bytecode %s && rm -r .venv/.uv; } || %s %s", pipLine, uv, python, files, pipLine, files)})
+	s.Caches = append(s.Caches, Cache{Key: "uv", Env: "UV_CACHE_DIR"})
+	s.Env["UV_LINK_MODE"] = "copy"    // the cache stays whole when a tool writes in place
+	s.Env["UV_SYSTEM_CERTS"] = "true" // trust what the system trusts, as pip does
+	s.Env["UV_NO_CONFIG"] = "true"
 }
 
 // requires says whether the locked requirements name a distribution.

@@ -8,6 +8,9 @@ package runnertest
 import (
 	"context"
 	"crypto/rand"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,9 +26,29 @@ const SourceRoot = "/src"
 // patience bounds each case: an engine may have to fetch an image first.
 const patience = 3 * time.Minute
 
-// NewRunner makes a runner on a source tree: file contents by slash-separated path. Contents that begin with "#!" are
-// executable; ones that begin with "-> " are symbolic links to what follows. All runners of one test share a cache.
+// NewRunner makes a runner on a source tree, given as WriteTree takes it. All runners of one test share a cache.
 type NewRunner func(t *testing.T, files map[string]string) ci.Runner
+
+// WriteTree writes a source tree to a temporary directory: file contents by slash-separated path. Contents that begin
+// with "#!" are executable; ones that begin with "-> " are symbolic links to what follows.
+func WriteTree(t testing.TB, files map[string]string) string {
+	t.Helper()
+	root := t.TempDir()
+	for path, content := range files {
+		target := filepath.Join(root, filepath.FromSlash(path))
+		require.NoError(t, os.MkdirAll(filepath.Dir(target), 0o755))
+		if link, ok := strings.CutPrefix(content, "-> "); ok {
+			require.NoError(t, os.Symlink(link, target))
+			continue
+		}
+		mode := os.FileMode(0o644)
+		if strings.HasPrefix(content, "#!") {
+			mode = 0o755
+		}
+		require.NoError(t, os.WriteFile(target, []byte(content), mode))
+	}
+	return root
+}
 
 // Run runs the suite.
 func Run(t *testing.T, newRunner NewRunner) {

@@ -54,5 +54,5 @@ func findRunning(ctx context.Context, dir string, release source.Tree, environme
 	if tree, ok := source.NewestTagBefore(ctx, dir, scratch); ok {
 		return running{tree: tree, why: "newest tag before HEAD"}, nil
 	}
-	return running{tree: release, why: "no --from, no environment with a url and no earlier tag, so it is rehearsed against itself", self: true}, nil
+	return running{tree: release, why: "rehearsed against itself: no --from, no environment url, no earlier tag", self: true}, nil
 }

@@ -78,6 +78,9 @@ func Run(ctx context.Context, r Rehearsal) *report.Report {
 		Running: fmt.Sprintf("%s, %s (%s)", r.Running.Version, r.Running.Origin, r.Why), Environment: r.Environment,
 		Runner: r.Platform.Name(), Started: r.Now(), Notes: r.Notes,
 	}}
+	if r.Self {
+		run.out.Notes = append(run.out.Notes, r.Why)
+	}
 	run.stages = &stages{progress: r.Progress, now: r.Now}
 	run.announce(ctx)
 	err := run.everything(ctx)

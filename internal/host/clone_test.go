@@ -11,9 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// treeOf writes files below a new directory, with the rules of sourceOf.
-func treeOf(t testing.TB, files map[string]string) string { return sourceOf(t, files) }
-
 func cloneOf(t testing.TB, from string) (string, []shared) {
 	t.Helper()
 	to := t.TempDir()
@@ -32,7 +29,7 @@ func sameFile(t *testing.T, a, b string) bool {
 }
 
 func TestCloneHasTheSameFiles(t *testing.T) {
-	from := treeOf(t, map[string]string{
+	from := sourceOf(t, map[string]string{
 		"src/a.ts": "a", "bin/run": "#!/bin/sh\n", "link": "-> src/a.ts", "dangling": "-> /nowhere/at/all",
 		"node_modules/lib/index.js": "lib", "node_modules/.bin/lib": "-> ../lib/index.js",
 	})
@@ -62,7 +59,7 @@ func TestCloneHasTheSameFiles(t *testing.T) {
 }
 
 func TestCloneLinksWhatWasInstalledAndCopiesTheRest(t *testing.T) {
-	from := treeOf(t, map[string]string{
+	from := sourceOf(t, map[string]string{
 		"src/a.ts": "", "dist/a.js": "", "node_modules/lib/index.js": "", "node_modules/@s/lib/node_modules/x/i.js": "",
 		"node_modules/.bin/tool": "", "node_modules/.cache/babel/1.json": "", "node_modules/.vite/deps/x.js": "",
 		"node_modules/.pnpm/x@1/node_modules/x/i.js": "", "node_modules/lib/.cache/y": "",
@@ -84,7 +81,7 @@ func TestCloneLinksWhatWasInstalledAndCopiesTheRest(t *testing.T) {
 }
 
 func TestCloneNoticesAFileWrittenInPlace(t *testing.T) {
-	from := treeOf(t, map[string]string{"node_modules/a/i.js": "one", "node_modules/b/i.js": "one", "node_modules/c/i.js": "one"})
+	from := sourceOf(t, map[string]string{"node_modules/a/i.js": "one", "node_modules/b/i.js": "one", "node_modules/c/i.js": "one"})
 	to, shared := cloneOf(t, from)
 	assert.Empty(t, changed(shared))
 
@@ -132,7 +129,7 @@ func TestCloneOfAVirtualEnvironmentNamesItself(t *testing.T) {
 }
 
 func TestCloneOfAReadOnlyDirectoryCanBeRemoved(t *testing.T) {
-	from := treeOf(t, map[string]string{"mod/a.go": "x"})
+	from := sourceOf(t, map[string]string{"mod/a.go": "x"})
 	require.NoError(t, os.Chmod(filepath.Join(from, "mod"), 0o555))
 	t.Cleanup(func() { _ = os.Chmod(filepath.Join(from, "mod"), 0o755) })
 	to, _ := cloneOf(t, from)

@@ -1,9 +1,7 @@
 package host
 
 import (
-	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,21 +27,4 @@ func newRunner(t testing.TB, options Options) *Runner {
 }
 
 // sourceOf writes a source tree.
-func sourceOf(t testing.TB, files map[string]string) string {
-	t.Helper()
-	root := t.TempDir()
-	for path, content := range files {
-		target := filepath.Join(root, filepath.FromSlash(path))
-		require.NoError(t, os.MkdirAll(filepath.Dir(target), 0o755))
-		if link, ok := strings.CutPrefix(content, "-> "); ok {
-			require.NoError(t, os.Symlink(link, target))
-			continue
-		}
-		mode := os.FileMode(0o644)
-		if strings.HasPrefix(content, "#!") {
-			mode = 0o755
-		}
-		require.NoError(t, os.WriteFile(target, []byte(content), mode))
-	}
-	return root
-}
+func sourceOf(t testing.TB, files map[string]string) string { return runnertest.WriteTree(t, files) }

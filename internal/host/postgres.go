@@ -245,15 +245,6 @@ func (s *Postgres) exec(ctx context.Context, statement string) error {
 	return err
 }
 
-// Version is what the server's program says of itself.
-func (s *Postgres) Version() string { return s.bin.version }
-
-// Bin is the directory of the server's programs.
-func (s *Postgres) Bin() string { return s.bin.dir }
-
-// Log is the end of the server's log.
-func (s *Postgres) Log() string { return s.logTail() }
-
 // Done is closed when the server has ended.
 func (s *Postgres) Done() <-chan struct{} { return s.process.Done() }
 

@@ -63,7 +63,7 @@ func TestPostgresIsOneOfItsOwn(t *testing.T) {
 		assert.Equal(t, want, query[string](t, url, "SELECT current_setting('"+setting+"')"), setting)
 	}
 	assert.True(t, strings.HasPrefix(query[string](t, url, "SHOW data_directory"), s.dir))
-	assert.Contains(t, s.Log(), "ready to accept connections")
+	assert.Contains(t, s.logTail(), "ready to accept connections")
 
 	wrong := strings.Replace(url, s.password, "wrong", 1)
 	_, err = pgx.Connect(bounded(t), wrong)

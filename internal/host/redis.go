@@ -128,9 +128,6 @@ func (s *Redis) address() string { return net.JoinHostPort("127.0.0.1", strconv.
 // URL is the server's first database.
 func (s *Redis) URL() string { return "redis://" + s.address() + "/0" }
 
-// Done is closed when the server has ended.
-func (s *Redis) Done() <-chan struct{} { return s.process.Done() }
-
 // Close stops the server.
 func (s *Redis) Close() error {
 	var err error

@@ -157,12 +157,7 @@ func (g *guard) hold() report {
 				end, deadline = time.Now().Add(leftoverGrace), time.After(leftoverGrace)
 			}
 		case o := <-g.orders:
-			switch {
-			case o.Verb == signalVerb && last == nil:
-				_ = syscall.Kill(g.child, o.Signal)
-			case o.Verb == stopVerb:
-				stop(o.Grace)
-			}
+			stop(o.Grace)
 		case <-closed:
 			closed = nil
 			stop(orphanGrace)

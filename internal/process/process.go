@@ -120,10 +120,10 @@ func Start(ctx context.Context, spec Spec) (*Process, error) {
 	if err := p.start(path); err != nil {
 		return nil, fmt.Errorf("start %s: %w", spec.Args[0], err)
 	}
-	stop := context.AfterFunc(ctx, func() { p.tell(order{Verb: stopVerb, Grace: spec.Grace}) })
+	forget := context.AfterFunc(ctx, func() { p.stop(order{Grace: spec.Grace}) })
 	go func() {
 		<-p.done
-		stop()
+		forget()
 	}()
 	return p, nil
 }
@@ -268,23 +268,18 @@ func (p *Process) ExitCode() int {
 // The error is ctx's: the tree is then killed without waiting for the rest of the grace, and Done tells when it is gone.
 // How the program ended is what Wait says.
 func (p *Process) Stop(ctx context.Context, grace time.Duration) error {
-	p.tell(order{Verb: stopVerb, Grace: grace})
+	p.stop(order{Grace: grace})
 	select {
 	case <-p.done:
 		return nil
 	case <-ctx.Done():
-		p.tell(order{Verb: stopVerb})
+		p.stop(order{})
 		return fmt.Errorf("stop %s: %w", p.program, context.Cause(ctx))
 	}
 }
 
-// Signal sends a signal to the program alone. It does nothing once the program has ended.
-func (p *Process) Signal(signal syscall.Signal) {
-	p.tell(order{Verb: signalVerb, Signal: signal})
-}
-
-// tell gives the guard an order. A guard that is gone needs none.
-func (p *Process) tell(o order) {
+// stop gives the guard an order to stop. A guard that is gone needs none.
+func (p *Process) stop(o order) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.control != nil {

@@ -31,18 +31,8 @@ type task struct {
 	StopSignal syscall.Signal
 }
 
-// The verbs of an order.
-const (
-	stopVerb   = "stop"
-	signalVerb = "signal"
-)
-
-// order is each further line a guard reads.
-type order struct {
-	Verb   string
-	Grace  time.Duration  `json:",omitempty"`
-	Signal syscall.Signal `json:",omitempty"`
-}
+// order is each further line a guard reads: to stop what it holds.
+type order struct{ Grace time.Duration }
 
 // report is a line a guard writes.
 type report struct {
