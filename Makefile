@@ -38,5 +38,5 @@ bin/golangci-lint:
 	GOBIN=$(CURDIR)/bin go install $(GOLANGCI_LINT)
 
 clean: ## remove everything that the commands above made, in this directory and in the user's cache
-	rm -rf bin .pipeline bench/out
+	rm -rf bin .pipeline bench/results.json
 	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/pipeline"

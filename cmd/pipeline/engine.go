@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 
 	"github.com/metaextract/pipeline/ci/report"
+	"github.com/metaextract/pipeline/deploy/rehearse"
+	"github.com/metaextract/pipeline/internal/config"
 	"github.com/metaextract/pipeline/internal/host"
 	"github.com/metaextract/pipeline/internal/source"
 )
@@ -61,21 +63,40 @@ func (f *runFlags) moduleRef() string {
 }
 
 // onEngine calls the module's rehearse function and shows the report it made.
-func (f *rehearseFlags) onEngine(ctx context.Context, out io.Writer, tree source.Tree, now running) error {
-	args := []string{"rehearse", "--source", tree.Dir, "--release", tree.Version, "--why", now.why}
+func (f *rehearseFlags) onEngine(ctx context.Context, out io.Writer, release rehearse.Application, now running, ref config.Ref) error {
+	args := []string{"rehearse", "--source", release.Dir, "--release", release.Version}
 	if !now.self {
-		args = append(args, "--from", now.tree.Dir, "--running", now.tree.Version)
+		args = append(args, "--from", now.tree.Dir, "--running", now.tree.Version, "--why", now.why)
+	}
+	if ref.Branch != "" {
+		args = append(args, "--branch", ref.Branch)
+	}
+	if ref.Tag != "" {
+		args = append(args, "--tag", ref.Tag)
 	}
 	if f.run.noCache {
 		args = append(args, "--no-cache")
 	}
-	if err := os.MkdirAll(f.run.reports, 0o755); err != nil {
+	if slack := release.Config.Notify.Slack; slack != nil {
+		args = append(args, "--slack-token", slack.Token) // a reference, which the dagger CLI resolves
+	}
+	return f.run.engineReport(ctx, out, f.output, args...)
+}
+
+// stageOnEngine calls the module's function for a stage and shows the report it made.
+func (f *runFlags) stageOnEngine(ctx context.Context, out io.Writer, format, stage string, tree source.Tree) error {
+	return f.engineReport(ctx, out, format, stage, "--source", tree.Dir)
+}
+
+// engineReport calls a function of the module, fetches the files of its report and ends as its verdict says.
+func (f *runFlags) engineReport(ctx context.Context, out io.Writer, format string, args ...string) error {
+	if err := makeReports(f.reports); err != nil {
 		return infrastructure(err)
 	}
-	if err := f.run.dagger(ctx, append(args, "files", "export", "--path", f.run.reports)...); err != nil {
+	if err := f.dagger(ctx, append(args, "files", "export", "--path", f.reports)...); err != nil {
 		return err
 	}
-	data, err := os.ReadFile(filepath.Join(f.run.reports, "report.json"))
+	data, err := os.ReadFile(filepath.Join(f.reports, "report.json"))
 	if err != nil {
 		return infrastructure(fmt.Errorf("read the engine's report: %w", err))
 	}
@@ -83,13 +104,9 @@ func (f *rehearseFlags) onEngine(ctx context.Context, out io.Writer, tree source
 	if err := json.Unmarshal(data, &result); err != nil {
 		return infrastructure(fmt.Errorf("read the engine's report: %w", err))
 	}
-	progress := newProgress(out, f.output)
-	return f.run.finish(out, f.output, progress, &result)
-}
-
-// stageOnEngine calls the module's function for a stage. It fails as the stage does.
-func (f *runFlags) stageOnEngine(ctx context.Context, _ io.Writer, stage string, tree source.Tree) error {
-	return f.dagger(ctx, stage, "--source", tree.Dir)
+	progress := newProgress(out, format)
+	defer progress.Close()
+	return f.finish(out, format, progress, &result)
 }
 
 // dagger runs dagger call, its progress on standard error.
@@ -100,7 +117,7 @@ func (f *runFlags) dagger(ctx context.Context, args ...string) error {
 	err := command.Run()
 	var failed *exec.ExitError
 	if errors.As(err, &failed) {
-		return &exit{code: report.ExitCode(report.Refused), err: fmt.Errorf("dagger call %s failed; its output above says why", args[0])}
+		return infrastructure(fmt.Errorf("dagger call %s failed before there was a report; its output above says why", args[0]))
 	}
 	if err != nil {
 		return infrastructure(fmt.Errorf("start dagger: %w", err))

@@ -98,7 +98,7 @@ func (f *rehearseFlags) rehearse(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	if chosen.engine {
-		return f.onEngine(ctx, out, tree, now)
+		return f.onEngine(ctx, out, release, now, ref)
 	}
 	progress := newProgress(out, f.output)
 	defer progress.Close()
@@ -143,14 +143,26 @@ func (f *runFlags) finish(out io.Writer, format string, progress report.Progress
 
 // writeReport writes report.html and report.json, and puts the first one's path into the report.
 func writeReport(dir string, result *report.Report) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("write the report: %w; name another directory with --report", err)
+	if err := makeReports(dir); err != nil {
+		return err
 	}
 	result.Path = filepath.Join(dir, "report.html")
 	for name, write := range map[string]func(io.Writer, *report.Report) error{"report.html": report.WriteHTML, "report.json": report.WriteJSON} {
 		if err := writeFile(filepath.Join(dir, name), func(w io.Writer) error { return write(w, result) }); err != nil {
 			return fmt.Errorf("write the report: %w", err)
 		}
+	}
+	return nil
+}
+
+// makeReports makes the directory for reports. In .pipeline, git does not see it.
+func makeReports(dir string) error {
+	err := os.MkdirAll(dir, 0o755)
+	if above := filepath.Dir(dir); err == nil && filepath.Base(above) == ".pipeline" {
+		err = os.WriteFile(filepath.Join(above, ".gitignore"), []byte("*\n"), 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("make the report's directory: %w; name another one with --report", err)
 	}
 	return nil
 }
@@ -172,8 +184,8 @@ func writeFile(path string, write func(io.Writer) error) error {
 }
 
 func openJournal(reports string) (*deploy.FileJournal, error) {
-	if err := os.MkdirAll(reports, 0o755); err != nil {
-		return nil, infrastructure(fmt.Errorf("open the journal: %w; name another directory with --report", err))
+	if err := makeReports(reports); err != nil {
+		return nil, infrastructure(err)
 	}
 	journal, err := deploy.OpenJournal(filepath.Join(reports, "journal.jsonl"))
 	if err != nil {

@@ -52,7 +52,7 @@ func (f *runFlags) steps(ctx context.Context, out io.Writer, dir, stage, format 
 		return err
 	}
 	if chosen.engine {
-		return f.stageOnEngine(ctx, out, stage, tree)
+		return f.stageOnEngine(ctx, out, format, stage, tree)
 	}
 	plan, err := ci.NewPlan(app.Config, app.Files, ci.Images{})
 	if err != nil {
