@@ -60,16 +60,242 @@ func convertSlice[I any, O any](in []I, f func(I) O) []O {
 }
 
 func (r Pipeline) MarshalJSON() ([]byte, error) {
-	var concrete struct{}
+	var concrete struct {
+		Source      *dagger.Directory
+		NodeImage   string
+		PythonImage string
+		GoImage     string
+		CaddyImage  string
+		Repository  string
+	}
+	concrete.Source = r.Source
+	concrete.NodeImage = r.NodeImage
+	concrete.PythonImage = r.PythonImage
+	concrete.GoImage = r.GoImage
+	concrete.CaddyImage = r.CaddyImage
+	concrete.Repository = r.Repository
 	return json.Marshal(&concrete)
 }
 
 func (r *Pipeline) UnmarshalJSON(bs []byte) error {
-	var concrete struct{}
+	var concrete struct {
+		Source      *dagger.Directory
+		NodeImage   string
+		PythonImage string
+		GoImage     string
+		CaddyImage  string
+		Repository  string
+	}
 	err := json.Unmarshal(bs, &concrete)
 	if err != nil {
 		return err
 	}
+	r.Source = concrete.Source
+	r.NodeImage = concrete.NodeImage
+	r.PythonImage = concrete.PythonImage
+	r.GoImage = concrete.GoImage
+	r.CaddyImage = concrete.CaddyImage
+	r.Repository = concrete.Repository
+	return nil
+}
+
+func (r Builds) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Pipeline *Pipeline
+		Only     string
+	}
+	concrete.Pipeline = r.Pipeline
+	concrete.Only = r.Only
+	return json.Marshal(&concrete)
+}
+
+func (r *Builds) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Pipeline *Pipeline
+		Only     string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Pipeline = concrete.Pipeline
+	r.Only = concrete.Only
+	return nil
+}
+
+func (r Checks) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Pipeline *Pipeline
+		Only     string
+	}
+	concrete.Pipeline = r.Pipeline
+	concrete.Only = r.Only
+	return json.Marshal(&concrete)
+}
+
+func (r *Checks) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Pipeline *Pipeline
+		Only     string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Pipeline = concrete.Pipeline
+	r.Only = concrete.Only
+	return nil
+}
+
+func (r Environment) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Name string
+		Why  string
+		URL  string
+	}
+	concrete.Name = r.Name
+	concrete.Why = r.Why
+	concrete.URL = r.URL
+	return json.Marshal(&concrete)
+}
+
+func (r *Environment) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Name string
+		Why  string
+		URL  string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Name = concrete.Name
+	r.Why = concrete.Why
+	r.URL = concrete.URL
+	return nil
+}
+
+func (r Images) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Pipeline *Pipeline
+	}
+	concrete.Pipeline = r.Pipeline
+	return json.Marshal(&concrete)
+}
+
+func (r *Images) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Pipeline *Pipeline
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Pipeline = concrete.Pipeline
+	return nil
+}
+
+func (r Migration) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Pipeline *Pipeline
+		URL      *dagger.Secret
+		DB       *dagger.Service
+	}
+	concrete.Pipeline = r.Pipeline
+	concrete.URL = r.URL
+	concrete.DB = r.DB
+	return json.Marshal(&concrete)
+}
+
+func (r *Migration) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Pipeline *Pipeline
+		URL      *dagger.Secret
+		DB       *dagger.Service
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Pipeline = concrete.Pipeline
+	r.URL = concrete.URL
+	r.DB = concrete.DB
+	return nil
+}
+
+func (r Rehearsal) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Verdict string
+		JSON    string
+		Journal string
+	}
+	concrete.Verdict = r.Verdict
+	concrete.JSON = r.JSON
+	concrete.Journal = r.Journal
+	return json.Marshal(&concrete)
+}
+
+func (r *Rehearsal) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Verdict string
+		JSON    string
+		Journal string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Verdict = concrete.Verdict
+	r.JSON = concrete.JSON
+	r.Journal = concrete.Journal
+	return nil
+}
+
+func (r Tests) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Pipeline *Pipeline
+		Only     string
+	}
+	concrete.Pipeline = r.Pipeline
+	concrete.Only = r.Only
+	return json.Marshal(&concrete)
+}
+
+func (r *Tests) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Pipeline *Pipeline
+		Only     string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Pipeline = concrete.Pipeline
+	r.Only = concrete.Only
+	return nil
+}
+
+func (r Migrated) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Summary string
+		Backup  *dagger.File
+	}
+	concrete.Summary = r.Summary
+	concrete.Backup = r.Backup
+	return json.Marshal(&concrete)
+}
+
+func (r *Migrated) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Summary string
+		Backup  *dagger.File
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Summary = concrete.Summary
+	r.Backup = concrete.Backup
 	return nil
 }
 
@@ -190,15 +416,500 @@ func dispatch(ctx context.Context) (rerr error) {
 func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName string, inputArgs map[string][]byte) (_ any, err error) {
 	_ = inputArgs
 	switch parentName {
+	case "Builds":
+		switch fnName {
+		case "Component":
+			var parent Builds
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var name string
+			if inputArgs["name"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["name"]), &name)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg name", err))
+				}
+			}
+			return (*Builds).Component(&parent, name), nil
+		case "Files":
+			var parent Builds
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Builds).Files(&parent, ctx)
+		case "Outputs":
+			var parent Builds
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Builds).Outputs(&parent, ctx)
+		case "Report":
+			var parent Builds
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Builds).Report(&parent, ctx)
+		case "Sync":
+			var parent Builds
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Builds).Sync(&parent, ctx)
+		default:
+			return nil, fmt.Errorf("unknown function %s", fnName)
+		}
+	case "Checks":
+		switch fnName {
+		case "Component":
+			var parent Checks
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var name string
+			if inputArgs["name"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["name"]), &name)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg name", err))
+				}
+			}
+			return (*Checks).Component(&parent, name), nil
+		case "Files":
+			var parent Checks
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Checks).Files(&parent, ctx)
+		case "Lint":
+			var parent Checks
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return nil, (*Checks).Lint(&parent, ctx)
+		case "Report":
+			var parent Checks
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Checks).Report(&parent, ctx)
+		case "Secrets":
+			var parent Checks
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return nil, (*Checks).Secrets(&parent, ctx)
+		case "Sync":
+			var parent Checks
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Checks).Sync(&parent, ctx)
+		case "Typecheck":
+			var parent Checks
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return nil, (*Checks).Typecheck(&parent, ctx)
+		default:
+			return nil, fmt.Errorf("unknown function %s", fnName)
+		}
+	case "Images":
+		switch fnName {
+		case "Start":
+			var parent Images
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return nil, (*Images).Start(&parent, ctx)
+		default:
+			return nil, fmt.Errorf("unknown function %s", fnName)
+		}
+	case "Migration":
+		switch fnName {
+		case "Plan":
+			var parent Migration
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Migration).Plan(&parent, ctx)
+		case "Up":
+			var parent Migration
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Migration).Up(&parent, ctx)
+		default:
+			return nil, fmt.Errorf("unknown function %s", fnName)
+		}
 	case "Pipeline":
 		switch fnName {
-		case "Hello":
+		case "Build":
 			var parent Pipeline
 			err = json.Unmarshal(parentJSON, &parent)
 			if err != nil {
 				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
 			}
-			return (*Pipeline).Hello(&parent), nil
+			var source *dagger.Directory
+			if inputArgs["source"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["source"]), &source)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg source", err))
+				}
+			}
+			return (*Pipeline).Build(&parent, source), nil
+		case "Check":
+			var parent Pipeline
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var source *dagger.Directory
+			if inputArgs["source"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["source"]), &source)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg source", err))
+				}
+			}
+			return (*Pipeline).Check(&parent, source), nil
+		case "Environment":
+			var parent Pipeline
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var branch string
+			if inputArgs["branch"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["branch"]), &branch)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg branch", err))
+				}
+			}
+			var tag string
+			if inputArgs["tag"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["tag"]), &tag)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg tag", err))
+				}
+			}
+			var source *dagger.Directory
+			if inputArgs["source"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["source"]), &source)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg source", err))
+				}
+			}
+			return (*Pipeline).Environment(&parent, ctx, branch, tag, source)
+		case "Image":
+			var parent Pipeline
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var component string
+			if inputArgs["component"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["component"]), &component)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg component", err))
+				}
+			}
+			var source *dagger.Directory
+			if inputArgs["source"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["source"]), &source)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg source", err))
+				}
+			}
+			var release string
+			if inputArgs["release"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["release"]), &release)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg release", err))
+				}
+			}
+			return (*Pipeline).Image(&parent, ctx, component, source, release)
+		case "Images":
+			var parent Pipeline
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var source *dagger.Directory
+			if inputArgs["source"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["source"]), &source)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg source", err))
+				}
+			}
+			return (*Pipeline).Images(&parent, source), nil
+		case "Migrate":
+			var parent Pipeline
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var url *dagger.Secret
+			if inputArgs["url"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["url"]), &url)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg url", err))
+				}
+			}
+			var db *dagger.Service
+			if inputArgs["db"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["db"]), &db)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg db", err))
+				}
+			}
+			var source *dagger.Directory
+			if inputArgs["source"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["source"]), &source)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg source", err))
+				}
+			}
+			return (*Pipeline).Migrate(&parent, url, db, source), nil
+		case "Rehearse":
+			var parent Pipeline
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var source *dagger.Directory
+			if inputArgs["source"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["source"]), &source)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg source", err))
+				}
+			}
+			var from *dagger.Directory
+			if inputArgs["from"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["from"]), &from)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg from", err))
+				}
+			}
+			var overlay []*dagger.Directory
+			if inputArgs["overlay"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["overlay"]), &overlay)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg overlay", err))
+				}
+			}
+			var release string
+			if inputArgs["release"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["release"]), &release)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg release", err))
+				}
+			}
+			var running string
+			if inputArgs["running"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["running"]), &running)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg running", err))
+				}
+			}
+			var why string
+			if inputArgs["why"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["why"]), &why)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg why", err))
+				}
+			}
+			var branch string
+			if inputArgs["branch"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["branch"]), &branch)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg branch", err))
+				}
+			}
+			var tag string
+			if inputArgs["tag"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["tag"]), &tag)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg tag", err))
+				}
+			}
+			var noCache bool
+			if inputArgs["noCache"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["noCache"]), &noCache)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg noCache", err))
+				}
+			}
+			var slackToken *dagger.Secret
+			if inputArgs["slackToken"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["slackToken"]), &slackToken)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg slackToken", err))
+				}
+			}
+			return (*Pipeline).Rehearse(&parent, ctx, source, from, overlay, release, running, why, branch, tag, noCache, slackToken)
+		case "Test":
+			var parent Pipeline
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var source *dagger.Directory
+			if inputArgs["source"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["source"]), &source)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg source", err))
+				}
+			}
+			return (*Pipeline).Test(&parent, source), nil
+		case "":
+			var parent Pipeline
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var source *dagger.Directory
+			if inputArgs["source"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["source"]), &source)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg source", err))
+				}
+			}
+			var nodeImage string
+			if inputArgs["nodeImage"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["nodeImage"]), &nodeImage)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg nodeImage", err))
+				}
+			}
+			var pythonImage string
+			if inputArgs["pythonImage"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["pythonImage"]), &pythonImage)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg pythonImage", err))
+				}
+			}
+			var goImage string
+			if inputArgs["goImage"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["goImage"]), &goImage)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg goImage", err))
+				}
+			}
+			var caddyImage string
+			if inputArgs["caddyImage"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["caddyImage"]), &caddyImage)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg caddyImage", err))
+				}
+			}
+			var repository string
+			if inputArgs["repository"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["repository"]), &repository)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg repository", err))
+				}
+			}
+			return New(source, nodeImage, pythonImage, goImage, caddyImage, repository), nil
+		default:
+			return nil, fmt.Errorf("unknown function %s", fnName)
+		}
+	case "Rehearsal":
+		switch fnName {
+		case "Files":
+			var parent Rehearsal
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Rehearsal).Files(&parent)
+		case "Report":
+			var parent Rehearsal
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Rehearsal).Report(&parent)
+		case "Sync":
+			var parent Rehearsal
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Rehearsal).Sync(&parent, ctx)
+		default:
+			return nil, fmt.Errorf("unknown function %s", fnName)
+		}
+	case "Tests":
+		switch fnName {
+		case "Component":
+			var parent Tests
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var name string
+			if inputArgs["name"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["name"]), &name)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg name", err))
+				}
+			}
+			return (*Tests).Component(&parent, name), nil
+		case "Files":
+			var parent Tests
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Tests).Files(&parent, ctx)
+		case "Integration":
+			var parent Tests
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return nil, (*Tests).Integration(&parent, ctx)
+		case "Property":
+			var parent Tests
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return nil, (*Tests).Property(&parent, ctx)
+		case "Report":
+			var parent Tests
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Tests).Report(&parent, ctx)
+		case "Sync":
+			var parent Tests
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Tests).Sync(&parent, ctx)
+		case "Unit":
+			var parent Tests
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return nil, (*Tests).Unit(&parent, ctx)
 		default:
 			return nil, fmt.Errorf("unknown function %s", fnName)
 		}
