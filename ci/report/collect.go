@@ -87,6 +87,8 @@ func reason(result ci.Result) string {
 		return result.Step.Name + " was canceled"
 	case result.Status == ci.Failed && len(failures) == 1:
 		return fmt.Sprintf("%s failed: %s", result.Step.Name, failures[0].Title)
+	case result.Status == ci.Failed && len(failures) > 1:
+		return fmt.Sprintf("%s failed: %s; the first: %s", result.Step.Name, summary, failures[0].Title)
 	case result.Status == ci.Failed:
 		return fmt.Sprintf("%s failed: %s", result.Step.Name, summary)
 	default:

@@ -36,8 +36,8 @@ func TestAFaultyReleaseIsRefusedAndTheFirstScreenNamesTheCause(t *testing.T) {
 		"failing-property": {[]string{"frontend/property", "counterexample", "--seed="}},
 		"failing-unit":     {[]string{"backend/unit", "test_"}},
 		"lint":             {[]string{"frontend/lint", "frontend/src/main.tsx:10", "debugger"}},
-		"migration-syntax": {[]string{"ADD COLUM", "syntax error"}},
-		"exits-at-start":   {[]string{"backend", "ended", "ARCHIVE_BUCKET is not set"}},
+		"migration-syntax": {[]string{"migrations/0001_kind.sql:1:", "ADD COLUM", "syntax error"}},
+		"exits-at-start":   {[]string{"backend: python ended with exit code 1", "ARCHIVE_BUCKET is not set"}},
 		"never-ready":      {[]string{"backend", "/readyz", "503"}},
 	}
 	for fault, test := range tests {

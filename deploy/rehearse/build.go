@@ -44,7 +44,7 @@ func (r *run) build(ctx context.Context) error {
 	if oldErr != nil {
 		return broken("build the running release: %w", oldErr)
 	}
-	if err := r.refuse(results); err != nil {
+	if err := r.consider(results); err != nil {
 		return err
 	}
 	for _, result := range old {
@@ -62,16 +62,20 @@ func (r *run) collect(results []ci.Result) {
 	r.out.Failures = append(r.out.Failures, failures...)
 }
 
-// refuse says which steps did not pass.
-func (r *run) refuse(results []ci.Result) error {
+// consider takes the steps' verdict as the rehearsal's so far. A release that a check or a test refuses is rehearsed all
+// the same, so that one run tells everything that is wrong; one that was not built cannot be.
+func (r *run) consider(results []ci.Result) error {
 	verdict, reasons := report.Judge(results)
 	r.out.Reasons = append(r.out.Reasons, reasons...)
-	switch verdict {
-	case report.Proven:
+	if verdict == report.Proven {
 		return nil
-	case report.Refused:
-		return errRefused
-	default:
-		return errBroken
 	}
+	r.out.Verdict = verdict
+	for _, result := range results {
+		made := result.Step.Kind == ci.Install || result.Step.Kind == ci.Build
+		if made && result.Status != ci.Passed || result.Status == ci.Canceled {
+			return errJudged
+		}
+	}
+	return nil
 }

@@ -109,11 +109,8 @@ type built struct {
 	units   []deploy.Unit
 }
 
-// These end a rehearsal whose reasons are in the report already.
-var (
-	errRefused = errors.New("refused")
-	errBroken  = errors.New("broken")
-)
+// errJudged ends a rehearsal whose verdict and reasons are in the report already.
+var errJudged = errors.New("judged")
 
 func (r *run) everything(ctx context.Context) error {
 	if err := r.build(ctx); err != nil {
@@ -149,12 +146,11 @@ func (r *run) judge(ctx context.Context, stage string, err error) {
 	case ctx.Err() != nil:
 		out.Verdict = report.Broken
 		out.Reasons = append(out.Reasons, "interrupted: "+context.Cause(ctx).Error())
-	case errors.Is(err, errRefused):
-		out.Verdict = report.Refused
-	case errors.Is(err, errBroken):
-		out.Verdict = report.Broken
+	case errors.Is(err, errJudged):
 	case errors.As(err, &broken):
-		out.Verdict = report.Broken
+		if out.Verdict == "" {
+			out.Verdict = report.Broken
+		}
 		r.blame(stage, err)
 	case err != nil:
 		out.Verdict = report.Refused
@@ -183,7 +179,14 @@ func (r *run) blame(stage string, err error) {
 	if errors.As(err, &step) && rest == "" {
 		failure.Message = tails(step.Logs)
 	}
-	r.out.Reasons = append(r.out.Reasons, first)
+	reason, said := first, lastLine(failure.Message)
+	if sql != nil {
+		said = strings.TrimSpace(sql.Text)
+	}
+	if said != "" {
+		reason = strings.TrimSuffix(first, "; the end of its log:") + ": " + said
+	}
+	r.out.Reasons = append(r.out.Reasons, reason)
 	r.out.Failures = append(r.out.Failures, failure)
 }
 

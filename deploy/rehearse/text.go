@@ -36,3 +36,9 @@ func tails(logs map[string]string) string {
 	}
 	return strings.Join(parts, "\n\n")
 }
+
+// lastLine is the last line of a log that is not empty: in most of them, the error.
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.TrimSpace(lines[len(lines)-1])
+}
