@@ -62,7 +62,7 @@ func TestTheFirstFailureNamesWhatAndWhere(t *testing.T) {
 		"pylint":                      {withLog(backend, fixture(t, "logs", "pylint.log")), "C0114: Missing module docstring (missing-module-docstring)", "backend/src/metaextract/extract.py:1", 2},
 		"a Python program":            {withLog(backend, fixture(t, "logs", "python-traceback.log")), "KeyError: 'DATABASE_URL'", "backend/src/metaextract/settings.py:31", 1},
 		"npm ci with a stale lock":    {withLog(frontend, fixture(t, "logs", "npm-ci.log")), "npm: EUSAGE: `npm ci` can only install packages when your package.json and package-lock.json or npm-shrinkwrap.json are in sync. Please update your lock file with `npm install` before continuing.", "", 1},
-		"npm without the package":     {withLog(frontend, fixture(t, "logs", "npm-404.log")), "npm: E404: Not Found - GET https://registry.npmjs.org/nosuchpkg-zzz-yyy", "", 1},
+		"npm without the package":     {withLog(frontend, fixture(t, "logs", "npm-404.log")), "npm: E404: Not Found - GET https://registry.example/nosuchpkg-zzz-yyy", "", 1},
 		"npm without the script":      {withLog(frontend, fixture(t, "logs", "npm-script.log")), `npm: Missing script: "nope"`, "", 1},
 		"a script that says nothing":  {withLog(frontend, fixture(t, "logs", "npm-silent.log")), "npx jest --config jest.config.js --json --outputFile=jest.json: exit code 1", "", 1},
 		"pip":                         {withLog(backend, fixture(t, "logs", "pip.log")), "Could not find a version that satisfies the requirement nosuchpackage-zzz==9 (from versions: none)", "", 1},

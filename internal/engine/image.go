@@ -78,9 +78,12 @@ func install(client *dagger.Client, app *Application, build ci.Step, built *dagg
 		at := path.Join("/caches", cache.Key)
 		container = container.WithMountedCache(at, client.CacheVolume("pipeline-"+cache.Key)).WithEnvVariable(cache.Env, at)
 	}
+	container = withEnv(container, r.Settings)
 	for _, command := range r.Install {
 		container = container.WithExec(command)
 	}
+	// Without anything to install, a package manager makes no directory.
+	container = container.WithExec(append([]string{"mkdir", "-p"}, r.Installed...))
 	if r.Wheel != "" {
 		container = container.
 			WithMountedDirectory("/wheel", built.Directory(path.Join(driver.SourceRoot, r.Dir, r.Wheel))).

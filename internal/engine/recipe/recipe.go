@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,6 +39,7 @@ type Recipe struct {
 	// Install holds the commands that install what the component needs at run time, in Dir, and Inputs the patterns of the
 	// files they read. They run in a container of their own, of which only Installed goes into the image.
 	Install   [][]string
+	Settings  map[string]string // the environment of these commands
 	Inputs    []string
 	Installed []string // directories within Dir
 	Caches    []ci.Cache
@@ -75,7 +77,7 @@ func Of(c config.Component, build ci.Step, app fs.FS) (*Recipe, error) {
 		}
 	}
 	install := build.After
-	r.Inputs, r.Caches = install.Inputs, install.Caches
+	r.Inputs, r.Caches, r.Settings = install.Inputs, install.Caches, install.Env
 	for _, command := range install.Run {
 		r.Install = append(r.Install, production(command, r.Dir, app))
 	}
@@ -102,21 +104,28 @@ func production(command []string, dir string, app fs.FS) []string {
 	if flag := withoutDevelopment[command[0]]; flag != "" {
 		return append(slices.Clone(command), flag)
 	}
-	if !slices.Contains(command, "pip") {
-		return command
-	}
-	runtime := ""
 	for _, name := range []string{"requirements.lock", "requirements.txt"} {
 		if _, err := fs.Stat(app, path.Join(dir, name)); err == nil {
-			runtime = name
-			break
+			return withRequirements(command, name)
 		}
 	}
+	return command
+}
+
+// requirements are the files that a line of a shell has pip or uv install.
+var requirements = regexp.MustCompile(`--requirement \S+( --requirement \S+)*`)
+
+// withRequirements is an install command with another requirements file in place of its own.
+func withRequirements(command []string, file string) []string {
 	at := slices.Index(command, "--requirement")
-	if runtime == "" || at < 0 {
-		return command
+	if at >= 0 {
+		return append(slices.Clone(command[:at]), "--requirement", file)
 	}
-	return append(slices.Clone(command[:at]), "--requirement", runtime)
+	command = slices.Clone(command)
+	for i, argument := range command {
+		command[i] = requirements.ReplaceAllString(argument, "--requirement "+file)
+	}
+	return command
 }
 
 // Expand replaces $NAME and ${NAME} in the arguments of a command by the values of env. Other variables stay: there is no
