@@ -28,8 +28,6 @@ type Migrated struct {
 }
 
 // Migrate is about the application's database: what is pending, and applying it.
-//
-// +cache="never"
 func (m *Pipeline) Migrate(
 	// The database's address: postgres://user:password@host:port/database.
 	url *dagger.Secret,
@@ -57,9 +55,10 @@ func (m *Migration) Plan(ctx context.Context) (string, error) {
 	return d.Pending(ctx)
 }
 
-// Up backs the database up, proves the backup by restoring it, and applies the pending migrations.
+// Up backs the database up, proves the backup by restoring it, and applies the pending migrations. A session does it once:
+// otherwise a caller that asks for the summary and then for the backup would get one from after the migration.
 //
-// +cache="never"
+// +cache="session"
 func (m *Migration) Up(ctx context.Context) (*Migrated, error) {
 	d, err := m.database(ctx)
 	if err != nil {

@@ -27,7 +27,10 @@ type Rehearsal struct {
 // migrates it, switches to the new release's images, rolls back and forward again, and reports what users would have
 // noticed. Called alone it fails unless the release is proven; the report is in files all the same.
 //
-// +cache="never"
+// A session rehearses a release once: without that, each function that a caller chains to the result would rehearse anew.
+// The next session rehearses again.
+//
+// +cache="session"
 func (m *Pipeline) Rehearse(
 	ctx context.Context,
 

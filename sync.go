@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"io"
 
 	telemetry "github.com/dagger/otel-go"
-	"io"
 )
 
 // synced is what a Sync function returns. "dagger call" on a chain that ends in an object calls its sync function where

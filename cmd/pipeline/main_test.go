@@ -58,6 +58,14 @@ func pipeline(t *testing.T, dir string, args ...string) outcome {
 
 func pipelineWith(t *testing.T, dir string, env []string, args ...string) outcome {
 	t.Helper()
+	got := pipelineWithServer(t, dir, env, args...)
+	assert.Empty(t, orphans(t), "processes left by pipeline %s", strings.Join(args, " "))
+	return got
+}
+
+// pipelineWithServer is for tests that have servers of their own running.
+func pipelineWithServer(t *testing.T, dir string, env []string, args ...string) outcome {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
@@ -74,7 +82,6 @@ func pipelineWith(t *testing.T, dir string, env []string, args ...string) outcom
 	if ctx.Err() != nil {
 		t.Fatalf("pipeline %s did not end in time:\n%s", strings.Join(args, " "), out.String())
 	}
-	assert.Empty(t, orphans(t), "processes left by pipeline %s", strings.Join(args, " "))
 	return outcome{code: cmd.ProcessState.ExitCode(), out: out.String()}
 }
 

@@ -70,16 +70,17 @@ type builder struct {
 	references map[string]string // of the images, by component
 }
 
-// Run runs the steps and makes the images of what they built, so that a slot has only to be started later.
+// Run runs the steps and makes the images of what they built, so that a slot has only to be started later. A release
+// that a test refuses is rehearsed all the same, so its images are made too.
 func (b *builder) Run(ctx context.Context, steps ...ci.Step) ([]ci.Result, error) {
 	results, err := b.Runner.Run(ctx, steps...)
-	if err != nil || !ci.OK(results) {
+	if err != nil {
 		return results, err
 	}
 	errs := make([]error, len(steps))
 	var all sync.WaitGroup
 	for i, step := range steps {
-		if step.Kind == ci.Build && b.app.Config.Components[step.Component].Serve != nil {
+		if step.Kind == ci.Build && results[i].Status == ci.Passed && b.app.Config.Components[step.Component].Serve != nil {
 			all.Go(func() { errs[i] = b.make(ctx, step) })
 		}
 	}

@@ -129,7 +129,7 @@ func (t *Target) Alive(ctx context.Context, name deploy.Slot) error {
 	for i, u := range units {
 		all.Go(func() {
 			if err := u.alive(ctx); err != nil {
-				errs[i] = fmt.Errorf("component %s in slot %s: %w", u.Component, name, err)
+				errs[i] = fmt.Errorf("%s: %w", u.Component, err)
 			}
 		})
 	}

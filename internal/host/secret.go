@@ -3,6 +3,7 @@ package host
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,7 +23,8 @@ const secretPatience = time.Minute
 func ResolveSecret(ctx context.Context, uri, dir string) (string, error) {
 	scheme, rest, found := strings.Cut(uri, "://")
 	if !found || rest == "" {
-		return "", fmt.Errorf("secret reference %q is not a URI; write env://NAME, file://PATH or cmd://COMMAND", scheme)
+		// What was written may be the secret itself.
+		return "", errors.New("secret reference is not a URI; write env://NAME, file://PATH or cmd://COMMAND")
 	}
 	switch scheme {
 	case "env":
@@ -52,8 +54,9 @@ func ResolveSecret(ctx context.Context, uri, dir string) (string, error) {
 		}
 		return strings.TrimRight(out.String(), "\r\n"), nil
 	default:
-		return "", fmt.Errorf("secret reference %s: a host cannot read %s:// references; "+
-			"use env://, file:// or cmd:// (with the password manager's own command), or run on a Dagger engine", uri, scheme)
+		// Neither is the rest shown: postgres://user:password@host is a secret and no reference.
+		return "", fmt.Errorf("secret reference %s://…: a host cannot read %s:// references; "+
+			"use env://, file:// or cmd:// (with the password manager's own command), or run on a Dagger engine", scheme, scheme)
 	}
 }
 
