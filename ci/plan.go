@@ -135,6 +135,9 @@ func componentSteps(cfg *config.Config, name string, app fs.FS, images Images) (
 	later = append(later, c.buildStep(build, outputs))
 	for _, s := range later {
 		s.After = install
+		if usesPython { // so that a Node server finds the Python that has the requirements, as it does in a slot
+			s.Path = []string{".venv/bin"}
+		}
 	}
 	return append([]*Step{install}, later...), nil
 }

@@ -49,8 +49,10 @@ type Step struct {
 	Dir string
 	// Inputs are doublestar globs relative to the source root; a leading "!" takes files out again, the last match wins.
 	// Only these files are copied into the step's file system (on top of After's), and their content is part of its key.
-	Inputs  []string
-	Env     map[string]string
+	Inputs []string
+	Env    map[string]string
+	// Path lists directories, relative to Dir, that come first on PATH: a virtual environment's programs.
+	Path    []string
 	Secrets []SecretRef
 	Caches  []Cache
 	// Services are started fresh for this step and stopped after it.

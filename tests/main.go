@@ -44,9 +44,9 @@ func New(
 	// +ignore=["**/node_modules", "**/.venv", "**/__pycache__"]
 	single *dagger.Directory,
 
-	// The repository.
+	// The repository's code.
 	// +defaultPath="/"
-	// +ignore=[".git", "**/node_modules", "**/.venv", "bin", "docs", "bench/out", ".pipeline", "tests"]
+	// +ignore=[".*", "*.md", "bench", "bin", "cmd", "docs", "scripts", "tests", "testdata", "**/testdata"]
 	repository *dagger.Directory,
 ) *Tests {
 	return &Tests{Sample: sample, Next: next, Faults: faults, Single: single, Repository: repository}

@@ -77,5 +77,5 @@ func (r *Rehearsals) ExitAtStartIsRefused(ctx context.Context) error {
 		return fmt.Errorf("the verdict is %s", verdict)
 	}
 	_, err = rehearsal.Report(ctx)
-	return refused(err, "REFUSED", "component backend", "exit code 1", "ARCHIVE_BUCKET is not set", "0 dropped")
+	return refused(err, "REFUSED", "backend", "exit code 1", "ARCHIVE_BUCKET is not set", "0 dropped")
 }

@@ -92,6 +92,14 @@ var isolation = map[string]func(*testing.T, NewRunner){
 			assert.NotContains(t, string(result.Reports[0].Data), secret)
 		}
 	},
+	"a step's own directories come first on its path": func(t *testing.T, newRunner NewRunner) {
+		make := shell("make", `mkdir tools; for p in hello env; do printf '#!/bin/sh\necho own %s\n' $p >tools/$p; chmod +x tools/$p; done`)
+		use := shell("use", "hello; env")
+		use.After, use.Path = &make, []string{"tools"}
+		results := run(t, newRunner(t, nil), make, use)
+		requireStatus(t, ci.Passed, results[1])
+		assert.Contains(t, string(results[1].Log), "own hello\nown env\n")
+	},
 	"a secret has its value": func(t *testing.T, newRunner NewRunner) {
 		t.Setenv("RUNNERTEST_SECRET", "correct horse")
 		step := shell("use", `test "$TOKEN" = "correct horse"`)

@@ -124,6 +124,10 @@ func (e *execution) prepare(ctx context.Context, base *dagger.Container, attempt
 		container = container.WithMountedCache(at, e.options.Client.CacheVolume("pipeline-"+cache.Key)).WithEnvVariable(cache.Env, at)
 	}
 	container = withEnv(container, e.step.Env)
+	for i := range e.step.Path {
+		first := path.Join(driver.SourceRoot, e.step.Dir, e.step.Path[len(e.step.Path)-1-i])
+		container = container.WithEnvVariable("PATH", first+":${PATH}", dagger.ContainerWithEnvVariableOpts{Expand: true})
+	}
 	container, err := e.withSecrets(ctx, container)
 	if err != nil {
 		return nil, err

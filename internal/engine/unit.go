@@ -142,12 +142,11 @@ func (u *unit) alive(ctx context.Context) error {
 	if state.exit == "" {
 		return nil
 	}
-	if strings.TrimSpace(state.log) == "" {
-		return fmt.Errorf("it ended with exit code %s and wrote nothing", state.exit)
+	log := lastLines(state.log)
+	if log == "" {
+		log = "(it wrote nothing)"
 	}
-	// What ends a program is mostly said last, so it belongs on the first line, which is what summaries show.
-	tail := lastLines(state.log)
-	return fmt.Errorf("it ended with exit code %s: %s\nthe end of its log:\n%s", state.exit, tail[strings.LastIndexByte(tail, '\n')+1:], tail)
+	return fmt.Errorf("it ended with exit code %s; the end of its log:\n%s", state.exit, log)
 }
 
 // tailLines is how much of a log helps to see why a unit has ended.

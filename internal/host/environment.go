@@ -99,8 +99,11 @@ func passedPasswords() []string {
 
 // stepEnv is the environment of a step's commands: the common one, private directories, caches, then what the step says.
 // Services and secrets are appended by the caller.
-func (r *Runner) stepEnv(step ci.Step, home, tmp string) ([]string, error) {
+func (r *Runner) stepEnv(step ci.Step, dir, home, tmp string) ([]string, error) {
 	env := append(baseEnv(), "HOME="+home, "TMPDIR="+tmp)
+	if len(step.Path) > 0 {
+		env = append(env, "PATH="+first(dir, step.Path, env))
+	}
 	for _, cache := range step.Caches {
 		dir, err := r.store.cacheDir(cache.Key)
 		if err != nil {
@@ -114,5 +117,33 @@ func (r *Runner) stepEnv(step ci.Step, home, tmp string) ([]string, error) {
 		}
 		env = append(env, name+"="+value)
 	}
-	return env, nil
+	return lastWins(env), nil
+}
+
+// lastWins leaves one line for each variable. Of two, some programs would read the first and others the last.
+func lastWins(env []string) []string {
+	seen := map[string]bool{}
+	var kept []string
+	for _, line := range slices.Backward(env) {
+		if name, _, _ := strings.Cut(line, "="); !seen[name] {
+			seen[name] = true
+			kept = append(kept, line)
+		}
+	}
+	slices.Reverse(kept)
+	return kept
+}
+
+// first is the PATH of env with the directories before it.
+func first(dir string, directories, env []string) string {
+	var path []string
+	for _, d := range directories {
+		path = append(path, filepath.Join(dir, filepath.FromSlash(d)))
+	}
+	for _, line := range env {
+		if value, ok := strings.CutPrefix(line, "PATH="); ok {
+			path = append(path, value)
+		}
+	}
+	return strings.Join(path, string(os.PathListSeparator))
 }

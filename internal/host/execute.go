@@ -171,7 +171,7 @@ func (e *execution) prepare(ctx context.Context) error {
 	if err := os.MkdirAll(e.dir(), 0o755); err != nil {
 		return fmt.Errorf("make working directory: %w", err)
 	}
-	if e.env, err = e.stepEnv(e.step, layer.home(), e.tmp); err != nil {
+	if e.env, err = e.stepEnv(e.step, e.dir(), layer.home(), e.tmp); err != nil {
 		return err
 	}
 	for _, secret := range e.step.Secrets {

@@ -23,6 +23,7 @@ type definition struct {
 	Kind     ci.Kind
 	Dir      string
 	Env      map[string]string
+	Path     []string
 	Secrets  []string // the variables, never their values
 	Caches   []ci.Cache
 	Services []string // kind, variable and version of the program
@@ -49,7 +50,7 @@ func (d definition) key() (string, error) {
 // define collects a step's definition. programs and services are descriptions with versions.
 func define(step ci.Step, after string, inputs []*entry, programs, services []string) (definition, error) {
 	d := definition{
-		Name: step.Name, Kind: step.Kind, Dir: step.Dir, Env: step.Env, Caches: step.Caches, Run: step.Run,
+		Name: step.Name, Kind: step.Kind, Dir: step.Dir, Env: step.Env, Path: step.Path, Caches: step.Caches, Run: step.Run,
 		Reports: step.Reports, Outputs: step.Outputs, Packages: step.Tool.Packages,
 		Programs: programs, Services: services, After: after,
 	}

@@ -35,6 +35,7 @@ func TestKeyDependsOnEverythingThatChangesTheResult(t *testing.T) {
 		"Kind":    func(s *ci.Step) { s.Kind = ci.Build },
 		"Dir":     func(s *ci.Step) { s.Dir = "sub" },
 		"Env":     func(s *ci.Step) { s.Env["A"] = "2" },
+		"Path":    func(s *ci.Step) { s.Path = []string{".venv/bin"} },
 		"Secrets": func(s *ci.Step) { s.Secrets[0].Env = "OTHER" },
 		"Caches":  func(s *ci.Step) { s.Caches = []ci.Cache{{Key: "npm", Env: "npm_config_cache"}} },
 		"Run":     func(s *ci.Step) { s.Run = [][]string{{"sh", "-c", "false"}} },
