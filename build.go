@@ -105,8 +105,9 @@ func (i *Images) Start(ctx context.Context) error {
 	return engine.StartOnce(ctx, dag, app, images)
 }
 
-// Image is the image of one component: multi-stage, not root, with what it needs at run time and nothing else. It is the
-// one that a rehearsal runs. Chain as-tarball, publish, export or terminal to it.
+// Image is the image of one component, not root, with what it needs at run time and nothing else.
+//
+// It is the one that a rehearsal runs. Chain as-tarball, publish, export or terminal to it.
 //
 // +cache="session"
 func (m *Pipeline) Image(

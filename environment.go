@@ -17,7 +17,9 @@ type Environment struct {
 	URL string
 }
 
-// Environment says which environment a branch or tag is deployed to, and why. The tag is asked first.
+// Environment says which environment a branch or tag is deployed to, and why.
+//
+// The tag is asked first.
 func (m *Pipeline) Environment(
 	ctx context.Context,
 

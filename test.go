@@ -37,7 +37,9 @@ func (t *Tests) Component(name string) *Tests {
 // +cache="session"
 func (t *Tests) Unit(ctx context.Context) error { return t.must(ctx, ci.Unit) }
 
-// Property runs the property tests: fast-check, Hypothesis. A failure names seed, counterexample and how to replay it.
+// Property runs the property tests: fast-check, Hypothesis.
+//
+// A failure names seed, counterexample and how to replay it.
 //
 // +check
 // +cache="session"

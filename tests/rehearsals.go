@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/metaextract/pipeline/tests/internal/dagger"
 )
@@ -58,10 +60,13 @@ func (r *Rehearsals) Proven(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if strings.Contains(data+journal+text, "postgres://") {
+		return errors.New("the report has the address of the database, which has its password")
+	}
 	return contains(journal, `"state":"shifting"`, `"state":"rolling back"`, `"state":"done"`)
 }
 
-// ExitAtStartIsRefused rehearses a release whose backend ends as soon as it is started. The first screen names the cause.
+// ExitAtStartIsRefused rehearses a release whose backend ends when it is started: the first screen names the cause.
 //
 // +check
 // +cache="session"

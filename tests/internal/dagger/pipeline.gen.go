@@ -370,19 +370,21 @@ type PipelineEnvironmentOpts struct {
 	//
 	// Branch, as main.
 	//
-	Branch string // pipeline (../../../environment.go:26:2)
+	Branch string // pipeline (../../../environment.go:28:2)
 	//
 	// Tag, as v1.4.0.
 	//
-	Tag string // pipeline (../../../environment.go:30:2)
+	Tag string // pipeline (../../../environment.go:32:2)
 	//
 	// The application, in place of the constructor's.
 	//
-	Source *Directory // pipeline (../../../environment.go:35:2)
+	Source *Directory // pipeline (../../../environment.go:37:2)
 }
 
-// Environment says which environment a branch or tag is deployed to, and why. The tag is asked first.
-func (r *Pipeline) Environment(opts ...PipelineEnvironmentOpts) *PipelineEnvironment { // pipeline (../../../environment.go:21:1)
+// Environment says which environment a branch or tag is deployed to, and why.
+//
+// The tag is asked first.
+func (r *Pipeline) Environment(opts ...PipelineEnvironmentOpts) *PipelineEnvironment { // pipeline (../../../environment.go:23:1)
 	q := r.query.Select("environment")
 	for i := len(opts) - 1; i >= 0; i-- {
 		// `branch` optional argument
@@ -458,16 +460,17 @@ type PipelineImageOpts struct {
 	//
 	// The application, in place of the constructor's.
 	//
-	Source *Directory // pipeline (../../../build.go:121:2)
+	Source *Directory // pipeline (../../../build.go:122:2)
 	//
 	// What the release is called; by default it is named after its content.
 	//
-	Release string // pipeline (../../../build.go:125:2)
+	Release string // pipeline (../../../build.go:126:2)
 }
 
-// Image is the image of one component: multi-stage, not root, with what it needs at run time and nothing else. It is the
-// one that a rehearsal runs. Chain as-tarball, publish, export or terminal to it.
-func (r *Pipeline) Image(component string, opts ...PipelineImageOpts) *Container { // pipeline (../../../build.go:112:1)
+// Image is the image of one component, not root, with what it needs at run time and nothing else.
+//
+// It is the one that a rehearsal runs. Chain as-tarball, publish, export or terminal to it.
+func (r *Pipeline) Image(component string, opts ...PipelineImageOpts) *Container { // pipeline (../../../build.go:113:1)
 	q := r.query.Select("image")
 	for i := len(opts) - 1; i >= 0; i-- {
 		// `source` optional argument
@@ -1516,7 +1519,7 @@ func (r *PipelineTests) Component(name string) *PipelineTests { // pipeline (../
 }
 
 // Files runs all tests and returns report.html, report.json and report.md, also when one fails.
-func (r *PipelineTests) Files() *Directory { // pipeline (../../../test.go:62:1)
+func (r *PipelineTests) Files() *Directory { // pipeline (../../../test.go:64:1)
 	q := r.query.Select("files")
 
 	return &Directory{
@@ -1574,7 +1577,7 @@ func (r *PipelineTests) UnmarshalJSON(bs []byte) error {
 }
 
 // Integration runs the integration tests, each component's with fresh servers.
-func (r *PipelineTests) Integration(ctx context.Context) error { // pipeline (../../../test.go:50:1)
+func (r *PipelineTests) Integration(ctx context.Context) error { // pipeline (../../../test.go:52:1)
 	if r.integration != nil {
 		return nil
 	}
@@ -1583,8 +1586,10 @@ func (r *PipelineTests) Integration(ctx context.Context) error { // pipeline (..
 	return q.Execute(ctx)
 }
 
-// Property runs the property tests: fast-check, Hypothesis. A failure names seed, counterexample and how to replay it.
-func (r *PipelineTests) Property(ctx context.Context) error { // pipeline (../../../test.go:44:1)
+// Property runs the property tests: fast-check, Hypothesis.
+//
+// A failure names seed, counterexample and how to replay it.
+func (r *PipelineTests) Property(ctx context.Context) error { // pipeline (../../../test.go:46:1)
 	if r.property != nil {
 		return nil
 	}
@@ -1594,7 +1599,7 @@ func (r *PipelineTests) Property(ctx context.Context) error { // pipeline (../..
 }
 
 // Report runs all tests and returns the report as text. It fails when one does, with the report as the error.
-func (r *PipelineTests) Report(ctx context.Context) (string, error) { // pipeline (../../../test.go:55:1)
+func (r *PipelineTests) Report(ctx context.Context) (string, error) { // pipeline (../../../test.go:57:1)
 	if r.report != nil {
 		return *r.report, nil
 	}
@@ -1607,7 +1612,7 @@ func (r *PipelineTests) Report(ctx context.Context) (string, error) { // pipelin
 }
 
 // Sync runs all tests and fails when one does. It is what "dagger call test" does.
-func (r *PipelineTests) Sync(ctx context.Context) (string, error) { // pipeline (../../../test.go:69:1)
+func (r *PipelineTests) Sync(ctx context.Context) (string, error) { // pipeline (../../../test.go:71:1)
 	if r.sync != nil {
 		return *r.sync, nil
 	}
