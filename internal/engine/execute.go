@@ -15,6 +15,7 @@ import (
 	"github.com/metaextract/pipeline/ci"
 	"github.com/metaextract/pipeline/internal/dagger"
 	"github.com/metaextract/pipeline/internal/engine/driver"
+	"github.com/metaextract/pipeline/internal/redact"
 )
 
 const (
@@ -33,7 +34,7 @@ type execution struct {
 	node    *node
 	step    ci.Step
 	started time.Time
-	redact  driver.Redactor
+	redact  redact.Redactor
 }
 
 // execute runs a step and gives its node the result.

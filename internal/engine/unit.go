@@ -18,8 +18,8 @@ import (
 
 	"github.com/metaextract/pipeline/deploy"
 	"github.com/metaextract/pipeline/internal/dagger"
-	"github.com/metaextract/pipeline/internal/engine/driver"
 	"github.com/metaextract/pipeline/internal/engine/recipe"
+	"github.com/metaextract/pipeline/internal/redact"
 )
 
 //go:embed slot.sh
@@ -42,7 +42,7 @@ type unit struct {
 	container *dagger.Container
 	service   *dagger.Service
 	endpoint  *url.URL
-	redact    driver.Redactor
+	redact    redact.Redactor
 }
 
 // start starts the unit's service. It does not wait for the port: whether the application is ready is asked elsewhere.

@@ -35,7 +35,7 @@ func (e *execution) collect() {
 		if err != nil {
 			continue
 		}
-		e.result.Reports = append(e.result.Reports, ci.ReportFile{Report: report, Data: e.redactor.bytes(data)})
+		e.result.Reports = append(e.result.Reports, ci.ReportFile{Report: report, Data: e.redactor.Bytes(data)})
 	}
 	for _, output := range e.step.Outputs {
 		if _, err := tree.Stat(e.inTree(output.Path)); err != nil && e.result.Status == ci.Passed {
@@ -77,7 +77,7 @@ func (e *execution) keep() {
 		lasting = false
 		e.node.after.layer.forget()
 		e.note("%s was changed in place, in the file system that this step shares with others; it is made anew in the next run",
-			e.redactor.bytes([]byte(sourceRoot+strings.TrimPrefix(spoiled[0], e.node.after.layer.tree()))))
+			e.redactor.Bytes([]byte(sourceRoot+strings.TrimPrefix(spoiled[0], e.node.after.layer.tree()))))
 	}
 	if e.node.kept() {
 		if leak := e.leak(); leak != "" {
@@ -127,7 +127,7 @@ func (e *execution) note(format string, args ...any) {
 
 // leak returns a file of the layer that the step wrote and that holds the value of one of its secrets.
 func (e *execution) leak() (found string) {
-	secrets := e.redactor.secrets()
+	secrets := e.redactor.Secrets()
 	if len(e.step.Secrets) == 0 || len(secrets) == 0 {
 		return ""
 	}
@@ -145,7 +145,7 @@ func (e *execution) leak() (found string) {
 		}
 		for _, s := range secrets {
 			if bytes.Contains(data, s) {
-				found = string(e.redactor.bytes([]byte(path)))
+				found = string(e.redactor.Bytes([]byte(path)))
 				return fs.SkipAll
 			}
 		}

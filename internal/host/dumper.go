@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/metaextract/pipeline/internal/process"
+	"github.com/metaextract/pipeline/internal/redact"
 	"github.com/metaextract/pipeline/migrations"
 )
 
@@ -75,13 +76,13 @@ func runTool(ctx context.Context, program, url string, in io.Reader, out io.Writ
 	if len(text) > most {
 		text = text[len(text)-most:]
 	}
-	var redact redactor
+	var redactor redact.Redactor
 	for _, variable := range env {
 		if _, value, _ := strings.Cut(variable, "="); value != "" {
-			redact.secret(value)
+			redactor.Secret(value)
 		}
 	}
-	return fmt.Errorf("%w: %s", err, redact.bytes(text))
+	return fmt.Errorf("%w: %s", err, redactor.Bytes(text))
 }
 
 // clientFor chooses the installation whose programs fit the server of a database.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/metaextract/pipeline/ci"
 	"github.com/metaextract/pipeline/internal/process"
+	"github.com/metaextract/pipeline/internal/redact"
 )
 
 // commandGrace is the time a command has to end by itself when the run is canceled or its step's time is up.
@@ -21,6 +22,10 @@ const commandGrace = 2 * time.Second
 
 // errTime is the cause of a step's context ending at its timeout.
 var errTime = errors.New("timeout")
+
+// sourceRoot is what the source root is called in logs and reports. The directory itself has a name that differs from
+// run to run and is soon gone; this is what a container of the engine has there.
+const sourceRoot = "/src"
 
 // execution is the run of one step.
 type execution struct {
@@ -32,7 +37,7 @@ type execution struct {
 	inUse    bool // the layer outlives the execution
 	tmp      string
 	env      []string
-	redactor redactor
+	redactor redact.Redactor
 	shared   []shared
 	services []io.Closer
 	result   *ci.Result
@@ -77,9 +82,9 @@ func (e *execution) run(ctx context.Context) {
 	lines := e.log.step(e.step.Name)
 	err := e.prepare(within)
 	if err == nil {
-		out := e.redactor.writer(io.MultiWriter(&kept, lines))
+		out := e.redactor.Writer(io.MultiWriter(&kept, lines))
 		err = e.commands(within, out)
-		_ = out.flush()
+		_ = out.Flush()
 	}
 	lines.close()
 	e.result.Log = kept.bytes()
@@ -89,8 +94,8 @@ func (e *execution) run(ctx context.Context) {
 		e.keep()
 	}
 	if e.result.Err != nil { // an error of a tool may quote what it was given
-		if text := e.result.Err.Error(); string(e.redactor.bytes([]byte(text))) != text {
-			e.result.Err = errors.New(string(e.redactor.bytes([]byte(text))))
+		if text := e.result.Err.Error(); string(e.redactor.Bytes([]byte(text))) != text {
+			e.result.Err = errors.New(string(e.redactor.Bytes([]byte(text))))
 		}
 	}
 }
@@ -147,12 +152,12 @@ func (e *execution) prepare(ctx context.Context) error {
 	if e.tmp, err = e.scratch.temp("step"); err != nil {
 		return err
 	}
-	e.redactor.add("file://"+layer.tree(), sourceRoot)
-	e.redactor.add(layer.tree(), sourceRoot)
-	e.redactor.add(layer.home(), "~")
-	e.redactor.add(e.tmp, "$TMPDIR")
+	e.redactor.Replace("file://"+layer.tree(), sourceRoot)
+	e.redactor.Replace(layer.tree(), sourceRoot)
+	e.redactor.Replace(layer.home(), "~")
+	e.redactor.Replace(e.tmp, "$TMPDIR")
 	for _, password := range passedPasswords() {
-		e.redactor.secret(password)
+		e.redactor.Secret(password)
 	}
 	if after := e.node.after; after != nil {
 		if after.layer == nil {
@@ -179,7 +184,7 @@ func (e *execution) prepare(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		e.redactor.secret(value)
+		e.redactor.Secret(value)
 		e.env = append(e.env, secret.Env+"="+value)
 	}
 	for _, service := range e.step.Services {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/metaextract/pipeline/deploy"
+	"github.com/metaextract/pipeline/internal/redact"
 )
 
 // DefaultStop is how long a unit may take from SIGTERM to its end. It is Docker's and Kamal's order of magnitude.
@@ -35,7 +36,7 @@ type Options struct {
 // Target implements deploy.Target.
 type Target struct {
 	options  Options
-	redactor redactor
+	redactor *redact.Redactor
 
 	mu     sync.Mutex
 	slots  map[deploy.Slot]*slot
@@ -55,7 +56,7 @@ func New(options Options) (*Target, error) {
 			return nil, fmt.Errorf("local target: %s is no directory", options.Dir)
 		}
 	}
-	return &Target{options: options, redactor: newRedactor(options.Redact), slots: map[deploy.Slot]*slot{}}, nil
+	return &Target{options: options, redactor: redact.Of(options.Redact...), slots: map[deploy.Slot]*slot{}}, nil
 }
 
 // slot is what runs in one slot.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/metaextract/pipeline/deploy"
 	"github.com/metaextract/pipeline/deploy/target/targettest"
+	"github.com/metaextract/pipeline/internal/redact"
 )
 
 func artifact(t *testing.T, files map[string]string) string {
@@ -144,11 +145,12 @@ func TestNoSecretReachesLogsOrErrors(t *testing.T) {
 
 // However the output is cut into writes and lines, no secret passes.
 func TestASecretIsNotSplitPastTheRedactor(t *testing.T) {
+	const longLine = 16 << 10
 	const secret = "correct-horse-battery"
 	law := func(before uint16, cuts []uint8) bool {
-		l := newLog(nil, newRedactor([]string{secret}))
-		data := bytes.Repeat([]byte("x"), int(before)%(2*maxLine))
-		data = append(append(data, secret...), bytes.Repeat([]byte("y"), maxLine)...)
+		l := newLog(nil, redact.Of(secret))
+		data := bytes.Repeat([]byte("x"), int(before)%(2*longLine))
+		data = append(append(data, secret...), bytes.Repeat([]byte("y"), longLine)...)
 		for _, cut := range cuts {
 			n := min(int(cut), len(data))
 			_, _ = l.Write(data[:n])
@@ -157,13 +159,13 @@ func TestASecretIsNotSplitPastTheRedactor(t *testing.T) {
 		_, _ = l.Write(data)
 		_ = l.Close()
 		tail := strings.ReplaceAll(l.Tail(), "\n", "")
-		return !strings.Contains(tail, secret) && !strings.Contains(tail, secret[:12]) && strings.Contains(tail, mask)
+		return !strings.Contains(tail, secret) && !strings.Contains(tail, secret[:12]) && strings.Contains(tail, redact.Mask)
 	}
 	require.NoError(t, quick.Check(law, nil))
 }
 
 func TestTheTailIsBounded(t *testing.T) {
-	l := newLog(nil, redactor{})
+	l := newLog(nil, redact.Of())
 	for n := range 20_000 {
 		fmt.Fprintf(l, "line %d\n", n)
 	}

@@ -1,4 +1,4 @@
-package host
+package redact
 
 import (
 	"bytes"
@@ -10,14 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func redactorOf(secrets ...string) *redactor {
-	r := &redactor{}
-	for _, s := range secrets {
-		r.secret(s)
-	}
-	return r
-}
-
 func TestSecretsAreMaskedInEveryForm(t *testing.T) {
 	const secret = `p@ss "word"/1`
 	for name, text := range map[string]string{
@@ -28,29 +20,29 @@ func TestSecretsAreMaskedInEveryForm(t *testing.T) {
 		"base64": base64.StdEncoding.EncodeToString([]byte(secret)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			assert.Equal(t, "before *** after", string(redactorOf(secret).bytes([]byte("before "+text+" after"))))
+			assert.Equal(t, "before *** after", string(Of(secret).Bytes([]byte("before "+text+" after"))))
 		})
 	}
 }
 
 func TestSecretsOfSeveralLinesAreMaskedLineByLine(t *testing.T) {
-	r := redactorOf("-----BEGIN KEY-----\nMIIEvQIBADANBg\n}\n")
-	assert.Equal(t, "key: ***", string(r.bytes([]byte("key: MIIEvQIBADANBg"))))
-	assert.Equal(t, "{}", string(r.bytes([]byte("{}"))), "a line that is too short to be secret stays")
+	r := Of("-----BEGIN KEY-----\nMIIEvQIBADANBg\n}\n")
+	assert.Equal(t, "key: ***", string(r.Bytes([]byte("key: MIIEvQIBADANBg"))))
+	assert.Equal(t, "{}", string(r.Bytes([]byte("{}"))), "a line that is too short to be secret stays")
 }
 
 func TestTheLongerOfTwoSecretsIsMaskedWhole(t *testing.T) {
-	assert.Equal(t, "*** ***", string(redactorOf("abc", "abcdef").bytes([]byte("abcdef abc"))))
-	assert.Equal(t, "***abd", string(redactorOf("abc", "abcabx").bytes([]byte("abcabd"))), "what looked like the longer one was the shorter one")
+	assert.Equal(t, "*** ***", string(Of("abc", "abcdef").Bytes([]byte("abcdef abc"))))
+	assert.Equal(t, "***abd", string(Of("abc", "abcabx").Bytes([]byte("abcabd"))), "what looked like the longer one was the shorter one")
 }
 
 func TestValuesThatAreTooShortAreNoSecrets(t *testing.T) {
-	assert.Equal(t, "1 of 10", string(redactorOf("1", "", "10").bytes([]byte("1 of 10"))))
+	assert.Equal(t, "1 of 10", string(Of("1", "", "10").Bytes([]byte("1 of 10"))))
 }
 
 func TestTextIsPassedOnAsSoonAsItCannotBeASecret(t *testing.T) {
 	var out bytes.Buffer
-	w := redactorOf("secret").writer(&out)
+	w := Of("secret").Writer(&out)
 	for _, step := range []struct{ write, want string }{
 		{"hello ", "hello "}, {"se", "hello "}, {"cr", "hello "}, {"ap ", "hello secrap "}, {"sec", "hello secrap "}, {"ret", "hello secrap ***"},
 	} {
@@ -59,7 +51,7 @@ func TestTextIsPassedOnAsSoonAsItCannotBeASecret(t *testing.T) {
 		assert.Equal(t, step.want, out.String())
 	}
 	_, _ = w.Write([]byte("se"))
-	require.NoError(t, w.flush())
+	require.NoError(t, w.Flush())
 	assert.Equal(t, "hello secrap ***se", out.String())
 }
 
@@ -69,17 +61,17 @@ func FuzzRedact(f *testing.F) {
 	f.Add("aaaaab", "aab", "aaab", 2)
 	f.Add("***", "***", "*", 1)
 	f.Fuzz(func(t *testing.T, text, one, two string, size int) {
-		r := redactorOf(one, two)
-		r.add("/cache/layers/1/tree", sourceRoot)
+		r := Of(one, two)
+		r.Replace("/cache/layers/1/tree", "/src")
 		var out bytes.Buffer
-		w := r.writer(&out)
+		w := r.Writer(&out)
 		for rest := []byte(text); len(rest) > 0; {
 			n := min(max(size, 1), len(rest))
 			_, _ = w.Write(rest[:n])
 			rest = rest[n:]
 		}
-		_ = w.flush()
-		whole := r.bytes([]byte(text))
+		_ = w.Flush()
+		whole := r.Bytes([]byte(text))
 		if !bytes.Equal(whole, out.Bytes()) {
 			t.Fatalf("split %q, whole %q", out.Bytes(), whole)
 		}
@@ -93,11 +85,11 @@ func FuzzRedact(f *testing.F) {
 }
 
 func BenchmarkRedactOneMegabyte(b *testing.B) {
-	r := redactorOf("a secret of usual length", "another")
-	r.add("/home/user/.cache/pipeline/layers/0123456789abcdef/tree", sourceRoot)
+	r := Of("a secret of usual length", "another")
+	r.Replace("/home/user/.cache/pipeline/layers/0123456789abcdef/tree", "/src")
 	data := []byte(strings.Repeat("PASS src/components/upload/__tests__/dropzone.test.tsx (12 ms)\n", 16384))
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
-		r.bytes(data)
+		r.Bytes(data)
 	}
 }
