@@ -10,6 +10,7 @@ require (
 	github.com/dagger/querybuilder v0.0.0-20260402040506-574a5e81cb59
 	github.com/golang-migrate/migrate/v4 v4.20.1
 	github.com/google/jsonschema-go v0.4.3
+	github.com/jackc/pgerrcode v0.0.0-20220416144525-469b46aa5efa
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/slack-go/slack v0.35.0
 	github.com/spf13/cobra v1.10.2
@@ -22,10 +23,7 @@ require (
 	golang.org/x/term v0.47.0
 )
 
-require (
-	github.com/jackc/pgerrcode v0.0.0-20220416144525-469b46aa5efa // indirect
-	github.com/jackc/puddle/v2 v2.2.3 // indirect
-)
+require github.com/jackc/puddle/v2 v2.2.3 // indirect
 
 require (
 	github.com/99designs/gqlgen v0.17.89 // indirect

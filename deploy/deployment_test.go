@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/metaextract/pipeline/migrations"
+	"github.com/metaextract/pipeline/migrations/backup"
 )
 
 // world is a target, splitter, database, verifier and journal that write down what is asked of them, in one list, and
@@ -45,8 +46,8 @@ func (w *world) Alive(context.Context, Slot) error                     { return 
 func (w *world) Logs(context.Context, Slot) (map[string]string, error) { return nil, nil }
 func (w *world) Close(context.Context) error                           { return nil }
 func (w *world) Register(_ context.Context, i Instance) error          { return w.do("register %s", i.Slot) }
-func (w *world) Backup(context.Context) (migrations.Backup, error) {
-	return migrations.Backup{}, w.do("backup")
+func (w *world) Backup(context.Context) (backup.Backup, error) {
+	return backup.Backup{}, w.do("backup")
 }
 func (w *world) Migrate(context.Context) (migrations.Outcome, error) {
 	return migrations.Outcome{}, w.do("migrate")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/metaextract/pipeline/migrations"
+	"github.com/metaextract/pipeline/migrations/backup"
 )
 
 // Slot is one of the two places a release can run in.
@@ -93,7 +94,7 @@ type Splitter interface {
 
 // Database is the application's database as a deployment sees it.
 type Database interface {
-	Backup(ctx context.Context) (migrations.Backup, error)
+	Backup(ctx context.Context) (backup.Backup, error)
 	Migrate(ctx context.Context) (migrations.Outcome, error)
 }
 

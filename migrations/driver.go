@@ -9,6 +9,11 @@ import (
 	"github.com/golang-migrate/migrate/v4/database"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/metaextract/pipeline/internal/pg"
+	"github.com/metaextract/pipeline/migrations/evidence"
+	"github.com/metaextract/pipeline/migrations/folder"
+	"github.com/metaextract/pipeline/migrations/script"
 )
 
 // driver is golang-migrate's database.Driver over one connection. What it does differently from the driver that comes
@@ -30,8 +35,8 @@ type driver struct {
 	retry   retry
 	checks  bool // the server notices when the client is gone
 
-	migration Migration // about to run, for evidence and errors
-	applied   Applied   // what the last Run did
+	migration folder.Migration // about to run, for evidence and errors
+	applied   Applied          // what the last Run did
 
 	pending int // the version that SetVersion announced
 	state   step
@@ -50,13 +55,13 @@ var _ database.Driver = (*driver)(nil)
 
 // open connects, and does nothing to the database.
 func open(ctx context.Context, options Options) (*driver, error) {
-	conn, err := connect(ctx, options.URL)
+	conn, err := pg.Connect(ctx, options.URL)
 	if err != nil {
 		return nil, err
 	}
 	d := &driver{ctx: ctx, options: options, conn: conn, retry: newRetry(options.RetryBudget, options.Notice)}
 	if err := d.prepare(); err != nil {
-		hangUp(ctx, conn)
+		pg.HangUp(ctx, conn)
 		return nil, err
 	}
 	return d, nil
@@ -66,7 +71,7 @@ func (d *driver) prepare() error {
 	var name string
 	var schema *string
 	if err := d.conn.QueryRow(d.ctx, "SELECT current_database(), current_schema()").Scan(&name, &schema); err != nil {
-		return fmt.Errorf("look at database: %w", ended(d.ctx, err))
+		return fmt.Errorf("look at database: %w", pg.Ended(d.ctx, err))
 	}
 	if schema == nil {
 		return fmt.Errorf("database %s: no schema of the search path exists: create it, or set another search_path in the URL", name)
@@ -80,7 +85,7 @@ func (d *driver) prepare() error {
 	_, err = d.conn.Exec(d.ctx, "SET client_connection_check_interval = '"+clientCheck+"'")
 	d.checks = err == nil
 	if _, err := d.simple(d.limits(d.options.LockTimeout)); err != nil {
-		return fmt.Errorf("limit the session: %w", ended(d.ctx, err))
+		return fmt.Errorf("limit the session: %w", pg.Ended(d.ctx, err))
 	}
 	return nil
 }
@@ -92,7 +97,7 @@ func (d *driver) Open(string) (database.Driver, error) {
 
 // Close ends the session, and with it the lock.
 func (d *driver) Close() error {
-	hangUp(d.ctx, d.conn)
+	pg.HangUp(d.ctx, d.conn)
 	return nil
 }
 
@@ -129,7 +134,7 @@ func (d *driver) write(version int, dirty bool) error {
 	_, err := d.simple("BEGIN READ WRITE;" + d.table.set(version, dirty) + "COMMIT")
 	if err != nil {
 		d.rollBack()
-		return fmt.Errorf("write version %d: %w", version, ended(d.ctx, err))
+		return fmt.Errorf("write version %d: %w", version, pg.Ended(d.ctx, err))
 	}
 	return nil
 }
@@ -144,15 +149,15 @@ func (d *driver) Run(migration io.Reader) error {
 	if file == "" {
 		file = "migration"
 	}
-	s, err := parse(file, string(body))
+	s, err := script.Parse(file, string(body))
 	if err != nil {
 		return err
 	}
 	d.applied = Applied{
-		Version: d.migration.Version, Name: d.migration.Name, SHA256: hash(body), Statements: len(s.statements),
-		Locks: []Lock{}, Rewrites: []string{},
+		Version: d.migration.Version, Name: d.migration.Name, SHA256: folder.Hash(body), Statements: len(s.Statements),
+		Evidence: evidence.Evidence{Locks: []evidence.Lock{}, Rewrites: []string{}},
 	}
-	if s.outside {
+	if s.Outside {
 		err = d.runOutside(s)
 	} else {
 		err = d.runTransaction(s)
@@ -183,9 +188,9 @@ func (d *driver) rollBack() {
 	if d.conn.IsClosed() || d.conn.PgConn().TxStatus() == 'I' {
 		return
 	}
-	ctx, cancel := farewell(d.ctx)
+	ctx, cancel := pg.Farewell(d.ctx)
 	defer cancel()
 	if _, err := d.conn.Exec(ctx, "ROLLBACK"); err != nil {
-		hangUp(d.ctx, d.conn) // ends the transaction, too
+		pg.HangUp(d.ctx, d.conn) // ends the transaction, too
 	}
 }

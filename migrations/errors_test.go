@@ -2,6 +2,7 @@ package migrations
 
 import (
 	"context"
+	"io"
 	"net/url"
 	"strings"
 	"testing"
@@ -9,6 +10,11 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/metaextract/pipeline/internal/pg"
+	"github.com/metaextract/pipeline/internal/pgtest"
+	"github.com/metaextract/pipeline/migrations/backup"
+	"github.com/metaextract/pipeline/migrations/script"
 )
 
 func TestErrorOfAMigrationPointsIntoItsFile(t *testing.T) {
@@ -53,22 +59,22 @@ func TestErrorOfAMigrationPointsIntoItsFile(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			address := newDatabase(t)
-			execute(t, address, "CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t VALUES (1, 'x'), (2, NULL)")
-			_, err := migrator(t, address, files("1_a.up.sql", tt.body)).Up(context.Background())
+			address := pgtest.Database(t)
+			pgtest.Exec(t, address, "CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t VALUES (1, 'x'), (2, NULL)")
+			_, err := migrator(t, address, pgtest.Files("1_a.up.sql", tt.body)).Up(context.Background())
 			require.Error(t, err)
 			assert.Equal(t, tt.want, err.Error())
-			var sql *SQLError
+			var sql *script.Error
 			require.ErrorAs(t, err, &sql)
 			var server *pgconn.PgError
 			require.ErrorAs(t, err, &server)
-			assert.Equal(t, "none", value(t, address, stateQuery))
+			assert.Equal(t, "none", pgtest.Value(t, address, stateQuery))
 		})
 	}
 }
 
 func TestPasswordsAreInNoError(t *testing.T) {
-	server := serverURL(t)
+	server := pgtest.Server(t)
 	elsewhere, err := url.Parse(server)
 	require.NoError(t, err)
 	elsewhere.Host = "127.0.0.1:1"
@@ -77,23 +83,23 @@ func TestPasswordsAreInNoError(t *testing.T) {
 	u.User = url.UserPassword("postgres", "wr0ng-secret")
 	for _, address := range []string{
 		elsewhere.String(), u.String(),
-		"postgres://postgres:wr0ng-secret%zz@127.0.0.1/x", "postgres://postgres:wr0ng-secret/@:x", "host=127.0.0.1 password=wr0ng-secret port=x",
-		"host=127.0.0.1 port=1 password='wr0ng-secret", "postgres://127.0.0.1:1/x?password=wr0ng-secret", "postgres://127.0.0.1:1/x?passwrd=wr0ng-secret",
+		"postgres://postgres:wr0ng-secret%zz@127.0.0.1/x", "postgres://postgres:wr0ng-secret/@:x", "host=127.0.0.1 pgtest.Password=wr0ng-secret port=x",
+		"host=127.0.0.1 port=1 pgtest.Password='wr0ng-secret", "postgres://127.0.0.1:1/x?pgtest.Password=wr0ng-secret", "postgres://127.0.0.1:1/x?passwrd=wr0ng-secret",
 	} {
 		for what, do := range map[string]func() error{
 			"migrate": func() error {
-				m, err := New(Options{URL: address, FS: files("1_a.up.sql", "SELECT 1"), Dir: "m"})
+				m, err := New(Options{URL: address, FS: pgtest.Files("1_a.up.sql", "SELECT 1"), Dir: "m"})
 				if err == nil {
 					_, err = m.Up(context.Background())
 				}
 				return err
 			},
 			"back up": func() error {
-				_, err := BackUp(context.Background(), BackupOptions{URL: address, Dumper: failing{}})
+				_, err := backup.Make(context.Background(), backup.Options{URL: address, Dumper: failing{}})
 				return err
 			},
-			"restore":         func() error { _, err := newScratch(context.Background(), address, locale{}); return err },
-			"name a database": func() error { _, err := onDatabase("x"+address, "y"); return err },
+			"restore":         func() error { _, err := pg.NewScratch(context.Background(), address, pg.Locale{}); return err },
+			"name a database": func() error { _, err := pg.OnDatabase("x"+address, "y"); return err },
 		} {
 			err := do()
 			require.Error(t, err, "%s %s", what, address)
@@ -104,7 +110,7 @@ func TestPasswordsAreInNoError(t *testing.T) {
 }
 
 func TestPositionRefusesToGuess(t *testing.T) {
-	ours := files("1_a.up.sql", "CREATE TABLE a ()", "3_c.up.sql", "CREATE TABLE c ()")
+	ours := pgtest.Files("1_a.up.sql", "CREATE TABLE a ()", "3_c.up.sql", "CREATE TABLE c ()")
 	const version = "CREATE TABLE schema_migrations (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL); INSERT INTO schema_migrations VALUES "
 	const drizzle = `CREATE SCHEMA drizzle; CREATE TABLE drizzle.__drizzle_migrations (id serial PRIMARY KEY, hash text NOT NULL, created_at bigint);`
 	const applied = "INSERT INTO drizzle.__drizzle_migrations (hash, created_at) VALUES ('x', 1);"
@@ -126,30 +132,30 @@ func TestPositionRefusesToGuess(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			address := newDatabase(t)
-			execute(t, address, tt.setup)
+			address := pgtest.Database(t)
+			pgtest.Exec(t, address, tt.setup)
 			m := migrator(t, address, ours)
 			if tt.is == nil {
 				_, err := m.Pending(context.Background())
 				require.NoError(t, err)
 				return
 			}
-			before := value(t, address, "SELECT count(*) FROM pg_class")
+			before := pgtest.Value(t, address, "SELECT count(*) FROM pg_class")
 			_, err := m.Pending(context.Background())
 			require.ErrorIs(t, err, tt.is)
 			outcome, err := m.Up(context.Background())
 			require.ErrorIs(t, err, tt.is)
 			require.ErrorContains(t, err, tt.says)
 			assert.Empty(t, outcome.Applied)
-			assert.Equal(t, before, value(t, address, "SELECT count(*) FROM pg_class"), "nothing was made")
+			assert.Equal(t, before, pgtest.Value(t, address, "SELECT count(*) FROM pg_class"), "nothing was made")
 			assertNoAdvisoryLock(t, address)
 		})
 	}
 }
 
 func TestUpToStopsWhereItIsTold(t *testing.T) {
-	address := newDatabase(t)
-	m := migrator(t, address, files("1_a.up.sql", "CREATE TABLE a ()", "2_b.up.sql", "CREATE TABLE b ()", "3_c.up.sql", "CREATE TABLE c ()"))
+	address := pgtest.Database(t)
+	m := migrator(t, address, pgtest.Files("1_a.up.sql", "CREATE TABLE a ()", "2_b.up.sql", "CREATE TABLE b ()", "3_c.up.sql", "CREATE TABLE c ()"))
 	outcome, err := m.UpTo(context.Background(), 2)
 	require.NoError(t, err)
 	assert.EqualValues(t, 2, outcome.To)
@@ -168,7 +174,7 @@ func TestUpToStopsWhereItIsTold(t *testing.T) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	good := Options{URL: "postgres://h/d", FS: files("1_a.up.sql", "SELECT 1"), Dir: "m"}
+	good := Options{URL: "postgres://h/d", FS: pgtest.Files("1_a.up.sql", "SELECT 1"), Dir: "m"}
 	m, err := New(good)
 	require.NoError(t, err)
 	assert.Equal(t, DefaultLockTimeout, m.options.LockTimeout)
@@ -187,3 +193,9 @@ func TestOptionsAreChecked(t *testing.T) {
 		require.ErrorContains(t, err, says)
 	}
 }
+
+// failing is a Dumper that is never reached.
+type failing struct{}
+
+func (failing) Dump(context.Context, string, string, io.Writer) error { return io.ErrUnexpectedEOF }
+func (failing) Restore(context.Context, string, io.Reader) error      { return io.ErrUnexpectedEOF }

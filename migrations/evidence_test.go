@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/metaextract/pipeline/internal/pgtest"
+	"github.com/metaextract/pipeline/migrations/evidence"
 )
 
 // The facts are those measured in research/db.md 3.1.
@@ -20,43 +22,43 @@ func TestEvidenceOfOneStatement(t *testing.T) {
 		CREATE TABLE q (i int);
 		CREATE VIEW w AS SELECT id FROM p;`
 	const table, other = "public.t", "public.p"
-	one := func(mode string) []Lock { return []Lock{{table, mode}} }
+	one := func(mode string) []evidence.Lock { return []evidence.Lock{{Relation: table, Mode: mode}} }
 	rewritten := []string{table}
 	none := []string{}
 	tests := []struct {
 		statement string
 		rewrites  []string
-		locks     []Lock
+		locks     []evidence.Lock
 		quiet     bool // little write-ahead log
 	}{
 		{"ALTER TABLE t ADD COLUMN n int DEFAULT 3 NOT NULL", none, one("AccessExclusiveLock"), true},
 		{"ALTER TABLE t ADD COLUMN n timestamptz DEFAULT now()", none, one("AccessExclusiveLock"), true},
 		{"ALTER TABLE t ADD COLUMN n uuid DEFAULT gen_random_uuid()", rewritten, one("AccessExclusiveLock"), false},
 		{"ALTER TABLE t ALTER a TYPE bigint", rewritten, one("AccessExclusiveLock"), false},
-		{"ALTER TABLE q ALTER i TYPE bigint", []string{"public.q"}, []Lock{{"public.q", "AccessExclusiveLock"}}, true}, // small, so without a TOAST table
+		{"ALTER TABLE q ALTER i TYPE bigint", []string{"public.q"}, []evidence.Lock{{Relation: "public.q", Mode: "AccessExclusiveLock"}}, true}, // small, so without a TOAST table
 		{"ALTER TABLE t ALTER v TYPE varchar(100)", none, one("AccessExclusiveLock"), true},
 		{"ALTER TABLE t ALTER v TYPE varchar(20)", rewritten, one("AccessExclusiveLock"), false},
 		{"SET LOCAL timezone = 'UTC'; ALTER TABLE t ALTER ts TYPE timestamptz", none, one("AccessExclusiveLock"), true},
 		{"SET LOCAL timezone = 'Europe/Berlin'; ALTER TABLE t ALTER ts TYPE timestamptz", rewritten, one("AccessExclusiveLock"), false},
 		{"ALTER TABLE t ADD CONSTRAINT c CHECK (a IS NOT NULL) NOT VALID", none, one("AccessExclusiveLock"), true},
 		{"ALTER TABLE t ADD CONSTRAINT fk FOREIGN KEY (a) REFERENCES p (id) NOT VALID", none,
-			[]Lock{{other, "ShareRowExclusiveLock"}, {table, "ShareRowExclusiveLock"}}, true},
+			[]evidence.Lock{{Relation: other, Mode: "ShareRowExclusiveLock"}, {Relation: table, Mode: "ShareRowExclusiveLock"}}, true},
 		{"CREATE INDEX ix ON t (ts)", none, one("ShareLock"), false},
 		{"DROP INDEX t_a", none, one("AccessExclusiveLock"), true},
 		{"UPDATE t SET a = a + 1", none, one("RowExclusiveLock"), false},
 		{"TRUNCATE t", rewritten, one("AccessExclusiveLock"), true},
 		{"CLUSTER t USING t_a", rewritten, one("AccessExclusiveLock"), false},
-		{"VACUUM FULL t", rewritten, []Lock{}, false}, // outside a transaction: no locks are left to be read
-		{"SELECT * FROM w", none, []Lock{{other, "AccessShareLock"}, {"public.w", "AccessShareLock"}}, true},
-		{"CREATE TABLE n AS SELECT 1; ALTER TABLE n ADD COLUMN b int DEFAULT random()", none, []Lock{}, true},
+		{"VACUUM FULL t", rewritten, []evidence.Lock{}, false}, // outside a transaction: no locks are left to be read
+		{"SELECT * FROM w", none, []evidence.Lock{{Relation: other, Mode: "AccessShareLock"}, {Relation: "public.w", Mode: "AccessShareLock"}}, true},
+		{"CREATE TABLE n AS SELECT 1; ALTER TABLE n ADD COLUMN b int DEFAULT random()", none, []evidence.Lock{}, true},
 		{"DROP TABLE t", none, one("AccessExclusiveLock"), true},
 		{`CREATE TABLE "Odd.Name" (); LOCK TABLE t IN SHARE MODE; ALTER TABLE t RENAME TO renamed`, none, one("AccessExclusiveLock"), true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.statement, func(t *testing.T) {
-			address := newDatabase(t)
-			execute(t, address, setup)
-			m := migrator(t, address, files("1_a.up.sql", tt.statement))
+			address := pgtest.Database(t)
+			pgtest.Exec(t, address, setup)
+			m := migrator(t, address, pgtest.Files("1_a.up.sql", tt.statement))
 			outcome, err := m.Up(context.Background())
 			require.NoError(t, err)
 			got := outcome.Applied[0]
@@ -72,21 +74,9 @@ func TestEvidenceOfOneStatement(t *testing.T) {
 	}
 }
 
-func TestStrongestLockIsKeptInWhateverOrderTheyAreListed(t *testing.T) {
-	was := moment{relations: map[string]relation{"1": {name: "public.t"}}}
-	row := func(mode string) [][]byte { return [][]byte{[]byte("1"), []byte(mode)} }
-	for i, strong := range strength {
-		for _, weak := range strength[:i+1] {
-			for _, rows := range [][][][]byte{{row(weak), row(strong)}, {row(strong), row(weak)}} {
-				assert.Equal(t, []Lock{{"public.t", strong}}, strongest(was, &pgconn.Result{Rows: rows}))
-			}
-		}
-	}
-}
-
 func TestWriteAheadLogIsMeasured(t *testing.T) {
-	address := newDatabase(t)
-	outcome, err := migrator(t, address, files(
+	address := pgtest.Database(t)
+	outcome, err := migrator(t, address, pgtest.Files(
 		"1_a.up.sql", "CREATE TABLE t (a int)",
 		"2_b.up.sql", "INSERT INTO t SELECT generate_series(1, 10000)")).Up(context.Background())
 	require.NoError(t, err)
@@ -94,25 +84,10 @@ func TestWriteAheadLogIsMeasured(t *testing.T) {
 	assert.Less(t, outcome.Applied[1].WALBytes, int64(10_000*200))
 }
 
-func TestRewriteOfLargeValuesAloneIsARewriteOfTheirTable(t *testing.T) {
-	was := moment{relations: map[string]relation{
-		"1": {name: "public.same", table: true, file: "10", toast: "11"},
-		"2": {name: "public.large", table: true, file: "20", toast: "21"},
-		"3": {name: "public.first", table: true, file: "30", toast: "0"},
-		"4": {name: "public.sequence", file: "40", toast: "0"},
-		"5": {name: "public.gone", table: true, file: "50", toast: "0"},
-	}}
-	is := moment{relations: map[string]relation{
-		"1": {file: "10", toast: "11"}, "2": {file: "20", toast: "22"}, "3": {file: "30", toast: "31"}, "4": {file: "41", toast: "0"},
-		"6": {name: "public.new", table: true, file: "60"},
-	}}
-	assert.Equal(t, []string{"public.large"}, rewrites(was, is))
-}
-
 func TestEvidenceOfManyTablesIsQuick(t *testing.T) {
-	address := newDatabase(t)
-	execute(t, address, "DO $$ BEGIN FOR i IN 1..500 LOOP EXECUTE format('CREATE TABLE t%s (a int)', i); END LOOP; END $$")
-	outcome, err := migrator(t, address, files("1_a.up.sql", "DO $$ BEGIN FOR i IN 1..500 LOOP EXECUTE format('ALTER TABLE t%s ADD b int', i); END LOOP; END $$")).Up(context.Background())
+	address := pgtest.Database(t)
+	pgtest.Exec(t, address, "DO $$ BEGIN FOR i IN 1..500 LOOP EXECUTE format('CREATE TABLE t%s (a int)', i); END LOOP; END $$")
+	outcome, err := migrator(t, address, pgtest.Files("1_a.up.sql", "DO $$ BEGIN FOR i IN 1..500 LOOP EXECUTE format('ALTER TABLE t%s ADD b int', i); END LOOP; END $$")).Up(context.Background())
 	require.NoError(t, err)
 	assert.Len(t, outcome.Applied[0].Locks, 500, fmt.Sprint(outcome.Elapsed))
 }

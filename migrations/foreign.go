@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/metaextract/pipeline/internal/pg"
 )
 
 // drizzleTable is where drizzle-orm remembers what it applied, in the schema "drizzle" unless told otherwise.
@@ -21,11 +23,11 @@ func (d *driver) foreign() error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("look for drizzle-orm's table: %w", ended(d.ctx, err))
+		return fmt.Errorf("look for drizzle-orm's table: %w", pg.Ended(d.ctx, err))
 	}
 	var applied int64
-	if err := d.conn.QueryRow(d.ctx, "SELECT count(*) FROM "+quoteName(schema, drizzleTable)).Scan(&applied); err != nil {
-		return fmt.Errorf("count drizzle-orm's migrations: %w", ended(d.ctx, err))
+	if err := d.conn.QueryRow(d.ctx, "SELECT count(*) FROM "+pg.Name(schema, drizzleTable)).Scan(&applied); err != nil {
+		return fmt.Errorf("count drizzle-orm's migrations: %w", pg.Ended(d.ctx, err))
 	}
 	if applied == 0 {
 		return nil

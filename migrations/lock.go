@@ -9,6 +9,8 @@ import (
 
 	"github.com/golang-migrate/migrate/v4/database"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/metaextract/pipeline/internal/pg"
 )
 
 // lockPoll is how often the lock is asked for. Polling is the point: a session that waits inside pg_advisory_lock holds
@@ -42,7 +44,7 @@ func (l *lock) take(ctx context.Context, wait time.Duration, notice func(string)
 	start := time.Now()
 	for told := false; ; told = true {
 		if err := l.conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", l.key).Scan(&l.held); err != nil {
-			return fmt.Errorf("take the migration lock: %w", ended(ctx, err))
+			return fmt.Errorf("take the migration lock: %w", pg.Ended(ctx, err))
 		}
 		if l.held {
 			return nil
@@ -55,7 +57,7 @@ func (l *lock) take(ctx context.Context, wait time.Duration, notice func(string)
 			}
 			notice("waiting for " + holder + " to finish migrating")
 		}
-		if err := pause(ctx, lockPoll); err != nil {
+		if err := pg.Pause(ctx, lockPoll); err != nil {
 			return fmt.Errorf("take the migration lock: %w", err)
 		}
 	}
@@ -70,7 +72,7 @@ func (l *lock) release(ctx context.Context) error {
 	if l.conn.IsClosed() {
 		return nil
 	}
-	ctx, cancel := farewell(ctx)
+	ctx, cancel := pg.Farewell(ctx)
 	defer cancel()
 	var released bool
 	if err := l.conn.QueryRow(ctx, "SELECT pg_advisory_unlock($1)", l.key).Scan(&released); err != nil {
@@ -98,24 +100,4 @@ func (l *lock) holder(ctx context.Context) string {
 		return "another migrator"
 	}
 	return fmt.Sprintf("pid %d (%s, user %s, connected since %s)", pid, application, user, since)
-}
-
-// pause sleeps unless the context ends first.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
-}
-
-// ended prefers the reason why a context ended over what that did to a statement.
-func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return err
 }

@@ -10,12 +10,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/metaextract/pipeline/internal/pgtest"
 )
 
 // lockedBy takes the lock for another session, named.
 func lockedBy(t testing.TB, address, name string) (release func()) {
 	t.Helper()
-	d, err := open(context.Background(), migrator(t, named(address, name), files("1_a.up.sql", "SELECT 1")).options)
+	d, err := open(context.Background(), migrator(t, pgtest.Named(address, name), pgtest.Files("1_a.up.sql", "SELECT 1")).options)
 	require.NoError(t, err)
 	require.NoError(t, d.Lock())
 	release = func() { _ = d.Close() }
@@ -24,10 +26,10 @@ func lockedBy(t testing.TB, address, name string) (release func()) {
 }
 
 func TestLockSaysWhoHoldsIt(t *testing.T) { // C
-	address := newDatabase(t)
+	address := pgtest.Database(t)
 	lockedBy(t, address, "night-shift")
 	var notices []string
-	m := migrator(t, address, files("1_a.up.sql", "SELECT 1"), func(o *Options) {
+	m := migrator(t, address, pgtest.Files("1_a.up.sql", "SELECT 1"), func(o *Options) {
 		o.LockWait = 250 * time.Millisecond
 		o.Notice = func(n string) { notices = append(notices, n) }
 	})
@@ -41,12 +43,12 @@ func TestLockSaysWhoHoldsIt(t *testing.T) { // C
 }
 
 func TestLockWaitEndsWithTheContextAndLeavesNothingWaiting(t *testing.T) { // C, D
-	address := newDatabase(t)
+	address := pgtest.Database(t)
 	release := lockedBy(t, address, "night-shift")
 	ctx, cancel := context.WithCancel(context.Background())
 	waiting := make(chan struct{})
 	var once sync.Once
-	m := migrator(t, address, files("1_a.up.sql", "SELECT 1"), func(o *Options) {
+	m := migrator(t, address, pgtest.Files("1_a.up.sql", "SELECT 1"), func(o *Options) {
 		o.LockWait = time.Hour
 		o.Notice = func(string) { once.Do(func() { close(waiting) }) }
 	})
@@ -61,14 +63,14 @@ func TestLockWaitEndsWithTheContextAndLeavesNothingWaiting(t *testing.T) { // C,
 	require.ErrorIs(t, <-ended, context.Canceled)
 	assert.Less(t, time.Since(start), 20*time.Second)
 	release()
-	eventually(t, address, "NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))")
+	pgtest.Eventually(t, address, "NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))")
 	_, err := m.Up(context.Background())
 	require.NoError(t, err, "golang-migrate's own driver would have leaked the lock by now")
 }
 
 func TestPendingAndVersionNeedNoLock(t *testing.T) {
-	address := newDatabase(t)
-	m := migrator(t, address, files("1_a.up.sql", "SELECT 1"))
+	address := pgtest.Database(t)
+	m := migrator(t, address, pgtest.Files("1_a.up.sql", "SELECT 1"))
 	lockedBy(t, address, "night-shift")
 	pending, err := m.Pending(context.Background())
 	require.NoError(t, err)
@@ -76,12 +78,12 @@ func TestPendingAndVersionNeedNoLock(t *testing.T) {
 	version, err := m.Version(context.Background())
 	require.NoError(t, err)
 	assert.Zero(t, version)
-	assert.Equal(t, "NULL", value(t, address, "SELECT to_regclass('schema_migrations')"), "looking writes nothing")
+	assert.Equal(t, "NULL", pgtest.Value(t, address, "SELECT to_regclass('schema_migrations')"), "looking writes nothing")
 }
 
 func TestTwentyMigratorsAtOnceApplyEachMigrationOnce(t *testing.T) { // E
-	address := newDatabase(t)
-	folder := files("1_a.up.sql", "CREATE TABLE t (a int)", "2_w.up.sql", "SELECT pg_sleep(0.3)", "3_i.up.sql", "CREATE INDEX CONCURRENTLY i ON t (a)", "4_n.up.sql", "INSERT INTO t VALUES (1)")
+	address := pgtest.Database(t)
+	folder := pgtest.Files("1_a.up.sql", "CREATE TABLE t (a int)", "2_w.up.sql", "SELECT pg_sleep(0.3)", "3_i.up.sql", "CREATE INDEX CONCURRENTLY i ON t (a)", "4_n.up.sql", "INSERT INTO t VALUES (1)")
 	applied := make([]int, 20)
 	var group sync.WaitGroup
 	for i := range applied {
@@ -98,14 +100,14 @@ func TestTwentyMigratorsAtOnceApplyEachMigrationOnce(t *testing.T) { // E
 		assert.Contains(t, []int{0, 4}, n, "one migrator does it all")
 	}
 	assert.Equal(t, 4, total)
-	assert.Equal(t, "1", value(t, address, "SELECT count(*) FROM t"))
-	assert.Equal(t, "4 false", value(t, address, stateQuery))
+	assert.Equal(t, "1", pgtest.Value(t, address, "SELECT count(*) FROM t"))
+	assert.Equal(t, "4 false", pgtest.Value(t, address, stateQuery))
 	assertNoAdvisoryLock(t, address)
 }
 
 func TestLockThatAMigrationReleasedIsAnError(t *testing.T) {
-	address := newDatabase(t)
-	_, err := migrator(t, address, files("1_a.up.sql", "SELECT pg_advisory_unlock_all()")).Up(context.Background())
+	address := pgtest.Database(t)
+	_, err := migrator(t, address, pgtest.Files("1_a.up.sql", "SELECT pg_advisory_unlock_all()")).Up(context.Background())
 	require.ErrorContains(t, err, "it was not held any more")
 }
 
@@ -124,14 +126,14 @@ func TestCanceledRunEndsAndLeavesNothingBehind(t *testing.T) {
 	}
 	for name, body := range bodies {
 		t.Run(name, func(t *testing.T) {
-			address := newDatabase(t)
+			address := pgtest.Database(t)
 			ctx, cancel := context.WithCancelCause(context.Background())
 			ended := make(chan error, 1)
 			go func() {
-				_, err := migrator(t, address, files("1_a.up.sql", body)).Up(ctx)
+				_, err := migrator(t, address, pgtest.Files("1_a.up.sql", body)).Up(ctx)
 				ended <- err
 			}()
-			eventually(t, address, "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep')")
+			pgtest.Eventually(t, address, "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep')")
 			start := time.Now()
 			reason := fmt.Errorf("somebody pressed ^C")
 			cancel(reason)
@@ -139,8 +141,8 @@ func TestCanceledRunEndsAndLeavesNothingBehind(t *testing.T) {
 			require.ErrorIs(t, err, reason)
 			assert.Less(t, time.Since(start), 20*time.Second)
 			assertNoAdvisoryLock(t, address) // at once, not eventually
-			assert.Equal(t, "none", value(t, address, stateQuery))
-			assert.Equal(t, "0", value(t, address, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"))
+			assert.Equal(t, "none", pgtest.Value(t, address, stateQuery))
+			assert.Equal(t, "0", pgtest.Value(t, address, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"))
 		})
 	}
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/golang-migrate/migrate/v4"
 	"github.com/golang-migrate/migrate/v4/database"
+
+	"github.com/metaextract/pipeline/migrations/folder"
 )
 
 // Options say what is migrated, and how patiently.
@@ -17,7 +19,7 @@ type Options struct {
 	URL    string // of the database: postgres://user:password@host:port/name
 	FS     fs.FS  // the application
 	Dir    string // of the migrations, within FS
-	Format Format
+	Format folder.Format
 
 	LockTimeout      time.Duration // default DefaultLockTimeout
 	StatementTimeout time.Duration // default DefaultStatementTimeout
@@ -32,7 +34,7 @@ type Options struct {
 // safe for concurrent use, by any number of migrators.
 type Migrator struct {
 	options Options
-	source  *Source
+	source  *folder.Source
 }
 
 // New reads and checks the folder. It does not connect.
@@ -60,7 +62,7 @@ func New(options Options) (*Migrator, error) {
 	if options.Notice == nil {
 		options.Notice = func(string) {}
 	}
-	folder, err := Open(options.FS, options.Dir, options.Format)
+	folder, err := folder.Open(options.FS, options.Dir, options.Format)
 	if err != nil {
 		return nil, err
 	}
@@ -68,10 +70,10 @@ func New(options Options) (*Migrator, error) {
 }
 
 // Migrations lists the folder in order of version.
-func (m *Migrator) Migrations() []Migration { return m.source.Migrations() }
+func (m *Migrator) Migrations() []folder.Migration { return m.source.Migrations() }
 
 // Up applies every migration the database does not have. An error leaves the ones before it applied, as the outcome
-// says; the migration that failed is not, unless the error is ErrDirty. Errors to expect: *SQLError, ErrLocked, ErrDirty,
+// says; the migration that failed is not, unless the error is ErrDirty. Errors to expect: *script.Error, ErrLocked, ErrDirty,
 // ErrNewer, ErrForeign, and that of the context.
 func (m *Migrator) Up(ctx context.Context) (Outcome, error) {
 	return m.run(ctx, math.MaxInt64)
@@ -79,8 +81,8 @@ func (m *Migrator) Up(ctx context.Context) (Outcome, error) {
 
 // UpTo applies the migrations up to and with a version of the folder. It never goes down.
 func (m *Migrator) UpTo(ctx context.Context, version uint64) (Outcome, error) {
-	if _, found := m.source.find(version); !found {
-		return Outcome{}, fmt.Errorf("%s: no migration has version %d", m.source.dir.name, version)
+	if _, found := m.source.Find(version); !found {
+		return Outcome{}, fmt.Errorf("%s: no migration has version %d", m.source.Name(), version)
 	}
 	return m.run(ctx, version)
 }
@@ -100,7 +102,7 @@ func (m *Migrator) Version(ctx context.Context) (uint64, error) {
 }
 
 // Pending lists what Up would apply, with the errors Up would end with for the state of the database. It writes nothing.
-func (m *Migrator) Pending(ctx context.Context) ([]Migration, error) {
+func (m *Migrator) Pending(ctx context.Context) ([]folder.Migration, error) {
 	d, err := open(ctx, m.options)
 	if err != nil {
 		return nil, err
@@ -165,9 +167,9 @@ func (locked) Lock() error   { return nil }
 func (locked) Unlock() error { return nil }
 
 // between lists the migrations above a version, up to and with another.
-func (m *Migrator) between(version, target uint64) []Migration {
-	list := []Migration{}
-	for _, next := range m.source.migrations {
+func (m *Migrator) between(version, target uint64) []folder.Migration {
+	list := []folder.Migration{}
+	for _, next := range m.source.Migrations() {
 		if next.Version > version && next.Version <= target {
 			list = append(list, next)
 		}
@@ -187,26 +189,29 @@ func (m *Migrator) position(d *driver) (uint64, error) {
 		return 0, d.foreign()
 	}
 	version := uint64(current)
-	if _, found := m.source.find(version); found {
+	if _, found := m.source.Find(version); found {
 		return version, nil
 	}
-	last := m.source.migrations[len(m.source.migrations)-1]
+	last := m.source.Migrations()[len(m.source.Migrations())-1]
 	if version > last.Version {
 		return 0, fmt.Errorf("the database is at version %d, but %s ends at %d (%s): %w; a newer release has migrated it: deploy one that has its migrations",
-			version, m.source.dir.name, last.Version, last.Name, ErrNewer)
+			version, m.source.Name(), last.Version, last.Name, ErrNewer)
 	}
 	return 0, fmt.Errorf("the database is at version %d, which %s does not have between its others: %w; restore the file that was removed or renumbered",
-		version, m.source.dir.name, ErrNewer)
+		version, m.source.Name(), ErrNewer)
 }
 
 func (m *Migrator) dirty(d *driver, version int) error {
-	file, previous := "not in "+m.source.dir.name, database.NilVersion
-	if i, found := m.source.find(uint64(max(version, 0))); found {
-		file = m.source.migrations[i].File
+	file, previous := "not in "+m.source.Name(), database.NilVersion
+	if i, found := m.source.Find(uint64(max(version, 0))); found {
+		file = m.source.Migrations()[i].File
 		if i > 0 {
-			previous = int(m.source.migrations[i-1].Version)
+			previous = int(m.source.Migrations()[i-1].Version)
 		}
 	}
 	return fmt.Errorf("version %d (%s): %w: an earlier run stopped between its statements; finish or undo it by hand, then tell: %s",
 		version, file, ErrDirty, d.table.repair(version, previous))
 }
+
+// Source is the folder the migrator applies.
+func (m *Migrator) Source() *folder.Source { return m.source }

@@ -6,12 +6,16 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/metaextract/pipeline/internal/pg"
+	"github.com/metaextract/pipeline/migrations/evidence"
+	"github.com/metaextract/pipeline/migrations/script"
 )
 
 // runOutside applies a file statement by statement, without a transaction. The version is written first, as dirty, for
 // such a file can stop half done. Where nothing was done before it stopped, the version is put back, so the usual file,
 // a lone CREATE INDEX CONCURRENTLY, is as safe to run again as any other.
-func (d *driver) runOutside(s *script) error {
+func (d *driver) runOutside(s *script.Script) error {
 	start := time.Now()
 	previous, _, err := d.table.read(d.ctx, d.conn)
 	if err != nil {
@@ -23,18 +27,18 @@ func (d *driver) runOutside(s *script) error {
 			return err
 		}
 	}
-	before, err := d.simple(evidenceQuery)
+	before, err := d.simple(evidence.Query)
 	if err != nil {
 		return d.failed(s, "look before", err)
 	}
-	for i := range s.statements {
+	for i := range s.Statements {
 		if err := d.runAlone(s, i); err != nil {
 			return d.halfway(s, i, previous, announcedVersion, err)
 		}
 	}
-	after, err := d.simple(d.restored() + evidenceQuery)
+	after, err := d.simple(d.restored() + evidence.Query)
 	if err == nil {
-		err = d.applied.note(before, after)
+		d.applied.Evidence, err = evidence.Compare(before, after)
 	}
 	if err != nil {
 		return d.failed(s, "look after", err)
@@ -49,14 +53,14 @@ func (d *driver) runOutside(s *script) error {
 // runAlone runs one statement, again while other sessions are in the way. A build of an index that failed leaves it
 // behind, invalid: it costs every write and makes the next attempt fail with "already exists", or, with IF NOT EXISTS,
 // succeed without an index. So it is dropped.
-func (d *driver) runAlone(s *script, i int) error {
-	st := s.statements[i]
+func (d *driver) runAlone(s *script.Script, i int) error {
+	st := s.Statements[i]
 	lockTimeout := d.options.LockTimeout
-	if concurrent(st) {
+	if script.Concurrent(st) {
 		// It waits for the transactions that are open, and nobody waits for it.
 		lockTimeout = d.options.StatementTimeout
 	}
-	err := d.retry.do(d.ctx, s.file, func(n int) error {
+	err := d.retry.do(d.ctx, s.File, func(n int) error {
 		d.applied.Attempts = max(d.applied.Attempts, n)
 		if _, err := d.simple(d.limits(lockTimeout)); err != nil {
 			return d.failed(s, "prepare", err)
@@ -65,7 +69,7 @@ func (d *driver) runAlone(s *script, i int) error {
 		if err != nil {
 			return d.failed(s, "prepare", err)
 		}
-		_, err = d.send(s.text[st.start:st.end])
+		_, err = d.send(s.Text[st.Start:st.End])
 		if err == nil {
 			return nil
 		}
@@ -74,7 +78,7 @@ func (d *driver) runAlone(s *script, i int) error {
 		}
 		var server *pgconn.PgError
 		if errors.As(err, &server) {
-			return s.explain(server, st.start, i)
+			return s.Explain(server, st.Start, i)
 		}
 		return err
 	})
@@ -82,19 +86,19 @@ func (d *driver) runAlone(s *script, i int) error {
 }
 
 // halfway says what is done and what is not. With nothing done it puts the version back.
-func (d *driver) halfway(s *script, finished, previous int, announcedVersion bool, err error) error {
+func (d *driver) halfway(s *script.Script, finished, previous int, announcedVersion bool, err error) error {
 	if !announcedVersion {
 		return err
 	}
 	if finished == 0 && !d.conn.IsClosed() {
-		ctx, cancel := farewell(d.ctx)
+		ctx, cancel := pg.Farewell(d.ctx)
 		defer cancel()
 		if _, restored := d.conn.PgConn().Exec(ctx, "BEGIN READ WRITE;"+d.table.set(previous, false)+"COMMIT").ReadAll(); restored == nil {
 			return err
 		}
 	}
 	return fmt.Errorf("%w\n  %d of its %d statements are done and stay done, for the file cannot run in a transaction: %w.\n  Finish or undo it by hand, then tell: %s",
-		err, finished, len(s.statements), ErrDirty, d.table.repair(d.pending, previous))
+		err, finished, len(s.Statements), ErrDirty, d.table.repair(d.pending, previous))
 }
 
 // invalidIndexes are the indexes whose build has not been finished.
@@ -125,7 +129,7 @@ func (d *driver) dropInvalid(since map[uint32]string) error {
 	if d.conn.IsClosed() {
 		return nil
 	}
-	ctx, cancel := farewell(d.ctx)
+	ctx, cancel := pg.Farewell(d.ctx)
 	defer cancel()
 	clean := *d
 	clean.ctx = ctx

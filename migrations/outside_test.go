@@ -8,51 +8,53 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/metaextract/pipeline/internal/pgtest"
 )
 
 const invalidQuery = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
 
 func TestConcurrentIndexesRunWhereverTheyStandInAFile(t *testing.T) { // B
-	address := newDatabase(t)
-	outcome, err := migrator(t, address, files(
+	address := pgtest.Database(t)
+	outcome, err := migrator(t, address, pgtest.Files(
 		"1_a.up.sql", "CREATE TABLE t (a int)",
 		"2_b.up.sql", "-- why\nCREATE INDEX CONCURRENTLY i ON t (a);\nCREATE UNIQUE INDEX CONCURRENTLY j ON t (a);\nVACUUM t;")).Up(context.Background())
 	require.NoError(t, err)
 	assert.Equal(t, 3, outcome.Applied[1].Statements)
-	assert.Equal(t, "2", value(t, address, "SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE c.relname = 't' AND indisvalid"))
-	assert.Equal(t, "2 false", value(t, address, stateQuery))
+	assert.Equal(t, "2", pgtest.Value(t, address, "SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE c.relname = 't' AND indisvalid"))
+	assert.Equal(t, "2 false", pgtest.Value(t, address, stateQuery))
 }
 
 func TestFailedConcurrentIndexLeavesNothing(t *testing.T) {
-	address := newDatabase(t)
-	folder := files(
+	address := pgtest.Database(t)
+	folder := pgtest.Files(
 		"1_a.up.sql", "CREATE TABLE t (a int); INSERT INTO t VALUES (1), (1)",
 		"2_b.up.sql", "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS i ON t (a)")
 	_, err := migrator(t, address, folder).Up(context.Background())
 	require.ErrorContains(t, err, "m/2_b.up.sql:1: could not create unique index")
-	assert.Equal(t, "0", value(t, address, invalidQuery), "left invalid, it would cost writes, and IF NOT EXISTS would take it for done")
-	assert.Equal(t, "1 false", value(t, address, stateQuery), "nothing was done, so nothing is dirty")
+	assert.Equal(t, "0", pgtest.Value(t, address, invalidQuery), "left invalid, it would cost writes, and IF NOT EXISTS would take it for done")
+	assert.Equal(t, "1 false", pgtest.Value(t, address, stateQuery), "nothing was done, so nothing is dirty")
 
-	execute(t, address, "DELETE FROM t WHERE ctid = '(0,1)'")
+	pgtest.Exec(t, address, "DELETE FROM t WHERE ctid = '(0,1)'")
 	_, err = migrator(t, address, folder).Up(context.Background())
 	require.NoError(t, err)
-	assert.Equal(t, "0", value(t, address, invalidQuery))
+	assert.Equal(t, "0", pgtest.Value(t, address, invalidQuery))
 }
 
 func TestInvalidIndexesOfOthersAreLeftAlone(t *testing.T) {
-	address := newDatabase(t)
-	execute(t, address, "CREATE TABLE old (a int); INSERT INTO old VALUES (1), (1)")
-	conn := session(t, address)
+	address := pgtest.Database(t)
+	pgtest.Exec(t, address, "CREATE TABLE old (a int); INSERT INTO old VALUES (1), (1)")
+	conn := pgtest.Session(t, address)
 	_, err := conn.Exec(context.Background(), "CREATE UNIQUE INDEX CONCURRENTLY theirs ON old (a)")
 	require.Error(t, err)
-	_, err = migrator(t, address, files("1_a.up.sql", "CREATE UNIQUE INDEX CONCURRENTLY ours ON old (a)")).Up(context.Background())
+	_, err = migrator(t, address, pgtest.Files("1_a.up.sql", "CREATE UNIQUE INDEX CONCURRENTLY ours ON old (a)")).Up(context.Background())
 	require.Error(t, err)
-	assert.Equal(t, "theirs", value(t, address, "SELECT string_agg(indexrelid::regclass::text, ',') FROM pg_index WHERE NOT indisvalid"))
+	assert.Equal(t, "theirs", pgtest.Value(t, address, "SELECT string_agg(indexrelid::regclass::text, ',') FROM pg_index WHERE NOT indisvalid"))
 }
 
 func TestFileThatStopsHalfDoneIsDirtyAndSaysWhatToDo(t *testing.T) {
-	address := newDatabase(t)
-	folder := files(
+	address := pgtest.Database(t)
+	folder := pgtest.Files(
 		"1_a.up.sql", "CREATE TABLE t (a int)",
 		"2_b.up.sql", "CREATE INDEX CONCURRENTLY i ON t (a);\nCREATE INDEX CONCURRENTLY j ON t (b);")
 	_, err := migrator(t, address, folder).Up(context.Background())
@@ -62,7 +64,7 @@ func TestFileThatStopsHalfDoneIsDirtyAndSaysWhatToDo(t *testing.T) {
     2 | CREATE INDEX CONCURRENTLY j ON t (b);
   1 of its 2 statements are done and stay done, for the file cannot run in a transaction: a migration is half applied.
   Finish or undo it by hand, then tell: `+repair, err.Error())
-	assert.Equal(t, "2 true", value(t, address, stateQuery))
+	assert.Equal(t, "2 true", pgtest.Value(t, address, stateQuery))
 
 	folder["m/2_b.up.sql"].Data = []byte("SELECT 1")
 	_, err = migrator(t, address, folder).Up(context.Background())
@@ -71,31 +73,31 @@ func TestFileThatStopsHalfDoneIsDirtyAndSaysWhatToDo(t *testing.T) {
 	_, err = migrator(t, address, folder).Pending(context.Background())
 	require.ErrorIs(t, err, ErrDirty)
 
-	execute(t, address, `UPDATE "public"."schema_migrations" SET dirty = false`)
+	pgtest.Exec(t, address, `UPDATE "public"."schema_migrations" SET dirty = false`)
 	_, err = migrator(t, address, folder).Up(context.Background())
 	require.NoError(t, err)
 }
 
 func TestConcurrentIndexWaitsForTransactionsLongerThanOthersWouldForLocks(t *testing.T) {
-	address := newDatabase(t)
-	execute(t, address, "CREATE TABLE t (a int)")
-	writer := session(t, address)
-	_, err := writer.Exec(context.Background(), "BEGIN; INSERT INTO t VALUES (1)", simply)
+	address := pgtest.Database(t)
+	pgtest.Exec(t, address, "CREATE TABLE t (a int)")
+	writer := pgtest.Session(t, address)
+	_, err := writer.Exec(context.Background(), "BEGIN; INSERT INTO t VALUES (1)", pgtest.Simply)
 	require.NoError(t, err)
 	ended := make(chan error, 1)
 	go func() {
-		_, err := migrator(t, address, files("1_a.up.sql", "CREATE INDEX CONCURRENTLY i ON t (a)")).Up(context.Background())
+		_, err := migrator(t, address, pgtest.Files("1_a.up.sql", "CREATE INDEX CONCURRENTLY i ON t (a)")).Up(context.Background())
 		ended <- err
 	}()
-	eventually(t, address, "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND clock_timestamp() - query_start > interval '500 ms')")
+	pgtest.Eventually(t, address, "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND clock_timestamp() - query_start > interval '500 ms')")
 	_, err = writer.Exec(context.Background(), "COMMIT")
 	require.NoError(t, err)
 	require.NoError(t, <-ended)
 }
 
 func TestCommentAsksForNoTransaction(t *testing.T) {
-	address := newDatabase(t)
-	folder := files("1_a.up.sql", "CREATE TYPE mood AS ENUM ('sad')", "2_b.up.sql", "ALTER TYPE mood ADD VALUE 'ok';\nCREATE TABLE t AS SELECT 'ok'::mood AS m;")
+	address := pgtest.Database(t)
+	folder := pgtest.Files("1_a.up.sql", "CREATE TYPE mood AS ENUM ('sad')", "2_b.up.sql", "ALTER TYPE mood ADD VALUE 'ok';\nCREATE TABLE t AS SELECT 'ok'::mood AS m;")
 	_, err := migrator(t, address, folder).Up(context.Background())
 	require.ErrorContains(t, err, `unsafe use of new value "ok"`)
 	folder["m/2_b.up.sql"] = &fstest.MapFile{Data: []byte("-- deploy: no-transaction\nALTER TYPE mood ADD VALUE 'ok';\nCREATE TABLE t AS SELECT 'ok'::mood AS m;")}
@@ -104,26 +106,26 @@ func TestCommentAsksForNoTransaction(t *testing.T) {
 }
 
 func TestStatementThatNeedsNoTransactionUndetectedSaysHow(t *testing.T) {
-	address := newDatabase(t)
-	_, err := migrator(t, address, files("1_a.up.sql", "CREATE TABLE p (a int) PARTITION BY RANGE (a); CREATE INDEX i ON p (a);", "2_b.up.sql", "REINDEX INDEX i")).Up(context.Background())
+	address := pgtest.Database(t)
+	_, err := migrator(t, address, pgtest.Files("1_a.up.sql", "CREATE TABLE p (a int) PARTITION BY RANGE (a); CREATE INDEX i ON p (a);", "2_b.up.sql", "REINDEX INDEX i")).Up(context.Background())
 	require.ErrorContains(t, err, "m/2_b.up.sql:1: REINDEX INDEX cannot run inside a transaction block (25001)")
 	require.ErrorContains(t, err, "-- deploy: no-transaction")
 }
 
 func TestKilledOutsideATransactionIsDirty(t *testing.T) {
-	address := newDatabase(t)
+	address := pgtest.Database(t)
 	ended := make(chan error, 1)
 	go func() {
-		_, err := migrator(t, address, files("1_a.up.sql", "-- deploy: no-transaction\nCREATE TABLE t ();\nSELECT pg_sleep(60)")).Up(context.Background())
+		_, err := migrator(t, address, pgtest.Files("1_a.up.sql", "-- deploy: no-transaction\nCREATE TABLE t ();\nSELECT pg_sleep(60)")).Up(context.Background())
 		ended <- err
 	}()
-	eventually(t, address, "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep')")
-	execute(t, address, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'")
+	pgtest.Eventually(t, address, "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep')")
+	pgtest.Exec(t, address, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'")
 	select {
 	case err := <-ended:
 		require.ErrorIs(t, err, ErrDirty)
 	case <-time.After(time.Minute):
 		t.Fatal("the run did not end with its connection")
 	}
-	assert.Equal(t, "1 true", value(t, address, stateQuery))
+	assert.Equal(t, "1 true", pgtest.Value(t, address, stateQuery))
 }

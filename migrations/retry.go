@@ -7,8 +7,11 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/metaextract/pipeline/internal/pg"
 )
 
 // Defaults of Options. There is no way to say "without timeout": a statement that waits for a lock makes everybody who
@@ -41,7 +44,7 @@ type retry struct {
 }
 
 func newRetry(budget time.Duration, notice func(string)) retry {
-	return retry{budget: budget, now: time.Now, pause: pause, random: rand.Float64, notice: notice}
+	return retry{budget: budget, now: time.Now, pause: pg.Pause, random: rand.Float64, notice: notice}
 }
 
 // do calls attempt, with its number from 1, until it succeeds, fails for a reason that time does not heal, or the budget
@@ -82,7 +85,7 @@ func passing(err error) bool {
 	if !errors.As(err, &server) {
 		return false
 	}
-	return server.Code == lockNotAvailable || server.Code == deadlockDetected || server.Code == serializationFail
+	return server.Code == pgerrcode.LockNotAvailable || server.Code == pgerrcode.DeadlockDetected || server.Code == pgerrcode.SerializationFailure
 }
 
 // bystanders names the sessions that most likely kept a lock from us: those with the oldest open transactions that hold

@@ -8,9 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/metaextract/pipeline/internal/pgtest"
+	"github.com/metaextract/pipeline/migrations/script"
 )
 
 // fakeRetry counts time by pausing alone.
@@ -30,7 +34,7 @@ func fakeRetry(budget time.Duration, random float64) (retry, *[]time.Duration) {
 
 func TestRetryPausesDoubleUpToALimit(t *testing.T) {
 	r, pauses := fakeRetry(time.Minute, 0.999999999)
-	err := r.do(context.Background(), "f", func(int) error { return &pgconn.PgError{Code: lockNotAvailable, Message: "no"} })
+	err := r.do(context.Background(), "f", func(int) error { return &pgconn.PgError{Code: pgerrcode.LockNotAvailable, Message: "no"} })
 	require.ErrorContains(t, err, "gave up after")
 	for i, p := range *pauses {
 		want := longestPause
@@ -65,7 +69,7 @@ func TestRetryIsForWhatPasses(t *testing.T) {
 		attempts int
 	}{
 		{"a lock that was not got in time", &pgconn.PgError{Code: "55P03"}, 3},
-		{"a deadlock, wrapped", fmt.Errorf("x: %w", &SQLError{Cause: &pgconn.PgError{Code: "40P01"}}), 3},
+		{"a deadlock, wrapped", fmt.Errorf("x: %w", &script.Error{Cause: &pgconn.PgError{Code: "40P01"}}), 3},
 		{"a serialization failure", &pgconn.PgError{Code: "40001"}, 3},
 		{"a syntax error", &pgconn.PgError{Code: "42601"}, 1},
 		{"a statement timeout", &pgconn.PgError{Code: "57014"}, 1},
@@ -90,13 +94,13 @@ func TestRetryIsForWhatPasses(t *testing.T) {
 }
 
 func TestLockThatIsBusyIsTriedAgain(t *testing.T) {
-	address := newDatabase(t)
-	execute(t, address, "CREATE TABLE t (a int)")
-	holder := session(t, address)
-	_, err := holder.Exec(context.Background(), "BEGIN; LOCK TABLE t IN ROW EXCLUSIVE MODE", simply)
+	address := pgtest.Database(t)
+	pgtest.Exec(t, address, "CREATE TABLE t (a int)")
+	holder := pgtest.Session(t, address)
+	_, err := holder.Exec(context.Background(), "BEGIN; LOCK TABLE t IN ROW EXCLUSIVE MODE", pgtest.Simply)
 	require.NoError(t, err)
 	attempts := 0
-	m := migrator(t, address, files("1_a.up.sql", "CREATE TABLE n (); ALTER TABLE t ADD COLUMN b int"), func(o *Options) {
+	m := migrator(t, address, pgtest.Files("1_a.up.sql", "CREATE TABLE n (); ALTER TABLE t ADD COLUMN b int"), func(o *Options) {
 		o.Notice = func(n string) {
 			assert.Contains(t, n, "canceling statement due to lock timeout (55P03); again in")
 			if attempts++; attempts == 3 {
@@ -112,32 +116,32 @@ func TestLockThatIsBusyIsTriedAgain(t *testing.T) {
 }
 
 func TestLockThatStaysBusyEndsWithWhoIsInTheWay(t *testing.T) {
-	address := newDatabase(t)
-	execute(t, address, "CREATE TABLE t (a int)")
-	holder := session(t, named(address, "report-job"))
-	_, err := holder.Exec(context.Background(), "BEGIN; SELECT * FROM t", simply)
+	address := pgtest.Database(t)
+	pgtest.Exec(t, address, "CREATE TABLE t (a int)")
+	holder := pgtest.Session(t, pgtest.Named(address, "report-job"))
+	_, err := holder.Exec(context.Background(), "BEGIN; SELECT * FROM t", pgtest.Simply)
 	require.NoError(t, err)
-	_, err = migrator(t, address, files("1_a.up.sql", "SELECT 1;\nALTER TABLE t ADD COLUMN b int"), func(o *Options) {
+	_, err = migrator(t, address, pgtest.Files("1_a.up.sql", "SELECT 1;\nALTER TABLE t ADD COLUMN b int"), func(o *Options) {
 		o.RetryBudget, o.LockTimeout = 500*time.Millisecond, 50*time.Millisecond
 	}).Up(context.Background())
 	require.ErrorContains(t, err, "m/1_a.up.sql:2: canceling statement due to lock timeout (55P03)")
 	assert.Regexp(t, `gave up after \d+ attempts in \S+\n  oldest open transactions: pid \d+ \(report-job, user postgres, idle in transaction, open for 00:00:0\d\)$`, err.Error())
-	assert.Equal(t, "none", value(t, address, stateQuery))
+	assert.Equal(t, "none", pgtest.Value(t, address, stateQuery))
 }
 
 func TestDeadlockIsTriedAgain(t *testing.T) {
-	address := newDatabase(t)
-	execute(t, address, "CREATE TABLE a (i int); CREATE TABLE b (i int)")
-	other := session(t, address)
-	_, err := other.Exec(context.Background(), "SET deadlock_timeout = '1h'; BEGIN; LOCK TABLE b", simply) // so that we are the victim
+	address := pgtest.Database(t)
+	pgtest.Exec(t, address, "CREATE TABLE a (i int); CREATE TABLE b (i int)")
+	other := pgtest.Session(t, address)
+	_, err := other.Exec(context.Background(), "SET deadlock_timeout = '1h'; BEGIN; LOCK TABLE b", pgtest.Simply) // so that we are the victim
 	require.NoError(t, err)
 	crossed := make(chan error, 1)
 	go func() {
-		eventually(t, address, "EXISTS (SELECT FROM pg_locks WHERE relation = 'a'::regclass AND granted)")
-		_, err := other.Exec(context.Background(), "LOCK TABLE a; COMMIT", simply)
+		pgtest.Eventually(t, address, "EXISTS (SELECT FROM pg_locks WHERE relation = 'a'::regclass AND granted)")
+		_, err := other.Exec(context.Background(), "LOCK TABLE a; COMMIT", pgtest.Simply)
 		crossed <- err
 	}()
-	outcome, err := migrator(t, address, files("1_a.up.sql", "SET LOCAL lock_timeout = '30s'; LOCK TABLE a; LOCK TABLE b; ALTER TABLE b ADD COLUMN c int")).Up(context.Background())
+	outcome, err := migrator(t, address, pgtest.Files("1_a.up.sql", "SET LOCAL lock_timeout = '30s'; LOCK TABLE a; LOCK TABLE b; ALTER TABLE b ADD COLUMN c int")).Up(context.Background())
 	require.NoError(t, err)
 	require.NoError(t, <-crossed)
 	assert.Equal(t, 2, outcome.Applied[0].Attempts)

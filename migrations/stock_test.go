@@ -12,6 +12,8 @@ import (
 	stock "github.com/golang-migrate/migrate/v4/database/pgx/v5"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
 	"github.com/stretchr/testify/require"
+
+	"github.com/metaextract/pipeline/internal/pgtest"
 )
 
 // manyMigrations is enough for the cost of a migration to show over that of connecting.
@@ -26,7 +28,7 @@ func BenchmarkUp(b *testing.B) {
 	b.Run("ours", func(b *testing.B) {
 		for range b.N {
 			b.StopTimer()
-			m := migrator(b, newDatabase(b), folder)
+			m := migrator(b, pgtest.Database(b), folder)
 			b.StartTimer()
 			outcome, err := m.Up(context.Background())
 			require.NoError(b, err)
@@ -37,7 +39,7 @@ func BenchmarkUp(b *testing.B) {
 	b.Run("stock", func(b *testing.B) {
 		for range b.N {
 			b.StopTimer()
-			address := newDatabase(b)
+			address := pgtest.Database(b)
 			b.StartTimer()
 			m := stockMigrate(b, address, folder)
 			require.NoError(b, m.Up())
@@ -64,12 +66,12 @@ func stockMigrate(t testing.TB, address string, folder fstest.MapFS) *migrate.Mi
 }
 
 func TestStockMigrateAndOursKeepEachOtherOutAndReadEachOther(t *testing.T) {
-	address := newDatabase(t)
-	folder := files("1_a.up.sql", "CREATE TABLE a ()", "2_b.up.sql", "SELECT pg_sleep(1)")
+	address := pgtest.Database(t)
+	folder := pgtest.Files("1_a.up.sql", "CREATE TABLE a ()", "2_b.up.sql", "SELECT pg_sleep(1)")
 	theirs := stockMigrate(t, address, folder)
 	ended := make(chan error, 1)
 	go func() { ended <- theirs.Up() }()
-	eventually(t, address, "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep')")
+	pgtest.Eventually(t, address, "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep')")
 	var notices []string
 	folder["m/3_c.up.sql"] = &fstest.MapFile{Data: []byte("CREATE TABLE c ()")}
 	outcome, err := migrator(t, address, folder, func(o *Options) { o.Notice = func(n string) { notices = append(notices, n) } }).Up(context.Background())

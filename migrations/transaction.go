@@ -6,6 +6,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/metaextract/pipeline/internal/pg"
+	"github.com/metaextract/pipeline/migrations/evidence"
+	"github.com/metaextract/pipeline/migrations/script"
 )
 
 // How the server guards against a client that stops or is killed. Both are safe for a client that lives: it never
@@ -32,8 +36,8 @@ func (d *driver) restored() string {
 }
 
 // runTransaction applies a file and its version in one transaction, again and again while other sessions are in the way.
-func (d *driver) runTransaction(s *script) error {
-	err := d.retry.do(d.ctx, s.file, func(n int) error {
+func (d *driver) runTransaction(s *script.Script) error {
+	err := d.retry.do(d.ctx, s.File, func(n int) error {
 		start := time.Now()
 		if err := d.attempt(s); err != nil {
 			return err
@@ -45,12 +49,12 @@ func (d *driver) runTransaction(s *script) error {
 }
 
 // blame adds to an error what a person needs next.
-func (d *driver) blame(s *script, err error) error {
+func (d *driver) blame(s *script.Script, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case d.ctx.Err() != nil:
-		return fmt.Errorf("%s: %w", s.file, ended(d.ctx, err))
+		return fmt.Errorf("%s: %w", s.File, pg.Ended(d.ctx, err))
 	case passing(err):
 		if who := bystanders(d.ctx, d.conn); who != "" {
 			return fmt.Errorf("%w\n  oldest open transactions: %s", err, who)
@@ -61,8 +65,8 @@ func (d *driver) blame(s *script, err error) error {
 
 // attempt is one transaction. The body goes to the server in one piece, so that PostgreSQL and not our splitter decides
 // where statements end, and its positions are positions in the file.
-func (d *driver) attempt(s *script) error {
-	before, err := d.simple("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;" + evidenceQuery)
+func (d *driver) attempt(s *script.Script) error {
+	before, err := d.simple("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;" + evidence.Query)
 	if err != nil {
 		d.rollBack()
 		return d.failed(s, "begin", err)
@@ -71,9 +75,9 @@ func (d *driver) attempt(s *script) error {
 		d.rollBack()
 		return err
 	}
-	after, err := d.simple("RESET SESSION AUTHORIZATION; RESET ROLE;" + evidenceQuery + locksQuery)
+	after, err := d.simple("RESET SESSION AUTHORIZATION; RESET ROLE;" + evidence.Query + evidence.LocksQuery)
 	if err == nil {
-		err = d.applied.note(before, after)
+		d.applied.Evidence, err = evidence.Compare(before, after)
 	}
 	if err != nil {
 		d.rollBack()
@@ -92,17 +96,17 @@ func (d *driver) attempt(s *script) error {
 
 // body sends the file. The results that came before an error tell which statement it was, when the error itself has no
 // position.
-func (d *driver) body(s *script) error {
-	completed, err := d.send(s.text)
+func (d *driver) body(s *script.Script) error {
+	completed, err := d.send(s.Text)
 	if err == nil {
 		if d.conn.PgConn().TxStatus() != 'T' {
-			return fmt.Errorf("%s: the file has ended the transaction it runs in: remove what commits", s.file)
+			return fmt.Errorf("%s: the file has ended the transaction it runs in: remove what commits", s.File)
 		}
 		return nil
 	}
 	var server *pgconn.PgError
 	if errors.As(err, &server) {
-		return s.explain(server, 0, min(completed, len(s.statements)-1))
+		return s.Explain(server, 0, min(completed, len(s.Statements)-1))
 	}
 	return d.failed(s, "run", err)
 }
@@ -119,16 +123,16 @@ func (d *driver) send(sql string) (completed int, err error) {
 }
 
 // failed describes an error outside the file's statements.
-func (d *driver) failed(s *script, verb string, err error) error {
+func (d *driver) failed(s *script.Script, verb string, err error) error {
 	var server *pgconn.PgError
 	switch {
 	case d.conn.IsClosed() && verb == "commit":
 		return fmt.Errorf("%s: the connection was lost while committing, so whether it is applied is not known here; run again: the version in %s tells: %w",
-			s.file, versionTableName, err)
+			s.File, versionTableName, err)
 	case d.conn.IsClosed():
-		return fmt.Errorf("%s: the connection was lost; nothing of the file is applied: %w", s.file, err)
+		return fmt.Errorf("%s: the connection was lost; nothing of the file is applied: %w", s.File, err)
 	case errors.As(err, &server) && verb == "commit":
-		return s.explain(server, 0, len(s.statements))
+		return s.Explain(server, 0, len(s.Statements))
 	}
-	return fmt.Errorf("%s %s: %w", verb, s.file, err)
+	return fmt.Errorf("%s %s: %w", verb, s.File, err)
 }

@@ -6,8 +6,11 @@ import (
 	"fmt"
 
 	"github.com/golang-migrate/migrate/v4/database"
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/metaextract/pipeline/internal/pg"
 )
 
 // versionTableName is golang-migrate's table, in its own form: one row, (version, dirty). Its command line still reads
@@ -18,20 +21,20 @@ const versionTableName = "schema_migrations"
 // set search_path (those made by pg_dump do).
 type versionTable struct{ schema string }
 
-func (t versionTable) name() string { return quoteName(t.schema, versionTableName) }
+func (t versionTable) name() string { return pg.Name(t.schema, versionTableName) }
 
 // create makes the table where it is missing. It is asked for first because CREATE TABLE IF NOT EXISTS needs the
 // privilege to create even when there is nothing to do. The caller holds the lock.
 func (t versionTable) create(ctx context.Context, conn *pgx.Conn) error {
 	var there bool
 	if err := conn.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", t.name()).Scan(&there); err != nil {
-		return fmt.Errorf("look for %s: %w", versionTableName, ended(ctx, err))
+		return fmt.Errorf("look for %s: %w", versionTableName, pg.Ended(ctx, err))
 	}
 	if there {
 		return nil
 	}
 	if _, err := conn.Exec(ctx, "CREATE TABLE "+t.name()+" (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)"); err != nil {
-		return fmt.Errorf("create %s: %w", versionTableName, ended(ctx, err))
+		return fmt.Errorf("create %s: %w", versionTableName, pg.Ended(ctx, err))
 	}
 	return nil
 }
@@ -41,10 +44,10 @@ func (t versionTable) read(ctx context.Context, conn *pgx.Conn) (version int, di
 	err = conn.QueryRow(ctx, "SELECT version, dirty FROM "+t.name()+" LIMIT 1").Scan(&version, &dirty)
 	var server *pgconn.PgError
 	switch {
-	case errors.Is(err, pgx.ErrNoRows), errors.As(err, &server) && server.Code == undefinedTable:
+	case errors.Is(err, pgx.ErrNoRows), errors.As(err, &server) && server.Code == pgerrcode.UndefinedTable:
 		return database.NilVersion, false, nil
 	case err != nil:
-		return 0, false, fmt.Errorf("read %s: %w", versionTableName, ended(ctx, err))
+		return 0, false, fmt.Errorf("read %s: %w", versionTableName, pg.Ended(ctx, err))
 	}
 	return version, dirty, nil
 }

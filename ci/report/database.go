@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/metaextract/pipeline/migrations"
+	"github.com/metaextract/pipeline/migrations/backup"
 )
 
 // lockMode is a lock mode as PostgreSQL's manual writes it: "AccessExclusiveLock" is ACCESS EXCLUSIVE.
@@ -35,7 +36,7 @@ func lockBlocks(mode string) string {
 }
 
 // rows counts the rows of a backup.
-func rows(b *migrations.Backup) (n int64) {
+func rows(b *backup.Backup) (n int64) {
 	for _, t := range b.Tables {
 		n += t.Rows
 	}
@@ -43,7 +44,7 @@ func rows(b *migrations.Backup) (n int64) {
 }
 
 // backupSentence is a backup and its proof on one line.
-func backupSentence(b *migrations.Backup) string {
+func backupSentence(b *backup.Backup) string {
 	text := fmt.Sprintf("%s, %s, %s", size(b.Bytes), plural(len(b.Tables), "table"), plural(rows(b), "row"))
 	if b.Proven {
 		return text + ", restored and compared in " + seconds(b.Duration.Seconds())
@@ -51,7 +52,7 @@ func backupSentence(b *migrations.Backup) string {
 	return text + ", not restored"
 }
 
-func backupWord(b *migrations.Backup) string {
+func backupWord(b *backup.Backup) string {
 	if b.Proven {
 		return "backup proven"
 	}

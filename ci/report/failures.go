@@ -58,7 +58,7 @@ func (t tally) String() string {
 // failure is the cause of that. The summary is one line for people: "42 tests, 1 flaky: uploads a photo".
 // Whatever the step wrote, Failures returns; nothing in it is executed or fetched.
 func Failures(result ci.Result) (failures []Failure, summary string) {
-	reader := reader{tree: newTree(result.Step, evidence(result)...), step: result.Step, command: result.Command}
+	reader := reader{tree: newTree(result.Step, places(result)...), step: result.Step, command: result.Command}
 
 	var tests tally
 	var findings int
@@ -199,8 +199,8 @@ func stepError(result ci.Result) string {
 	return strings.TrimPrefix(result.Err.Error(), result.Step.Name+": ")
 }
 
-// evidence is what is searched for the place where the step ran: the beginnings of its reports and of its log.
-func evidence(result ci.Result) []string {
+// places are what is searched for the place where the step ran: the beginnings of its reports and of its log.
+func places(result ci.Result) []string {
 	texts := make([]string, 0, len(result.Reports)+1)
 	for _, f := range result.Reports {
 		texts = append(texts, string(f.Data[:min(len(f.Data), maxTextBytes)]))

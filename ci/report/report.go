@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/metaextract/pipeline/migrations"
+	"github.com/metaextract/pipeline/migrations/backup"
 )
 
 // Verdict is the answer of a whole run.
@@ -117,6 +118,6 @@ type Rollback struct {
 
 // Database is the evidence of the database stage.
 type Database struct {
-	Backup     *migrations.Backup `json:"backup,omitempty"`
+	Backup     *backup.Backup     `json:"backup,omitempty"`
 	Migrations migrations.Outcome `json:"migrations"`
 }

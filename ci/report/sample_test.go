@@ -11,6 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/metaextract/pipeline/migrations"
+	"github.com/metaextract/pipeline/migrations/backup"
+	"github.com/metaextract/pipeline/migrations/checksum"
+	"github.com/metaextract/pipeline/migrations/evidence"
 )
 
 // began is when all samples began.
@@ -85,13 +88,13 @@ func passedSample() *Report {
 		},
 		Traffic: traffic(false), Rollback: &Rollback{Seconds: 0.214, Proven: true},
 		Database: &Database{
-			Backup: &migrations.Backup{
+			Backup: &backup.Backup{
 				Bytes: 1_284_113, SHA256: "8c4f1d0a5b3e7f96a2d1c0b9e8f7a6d5c4b3a291807f6e5d4c3b2a1908f7e6d5", Proven: true, Duration: 1310 * time.Millisecond,
-				Tables: []migrations.TableCount{{Table: "extractions", Rows: 12_031, Checksum: "5f0ab3917c22de81"}, {Table: "files", Rows: 11_870, Checksum: "a94e0c73b1d5f260"}, {Table: "accounts", Rows: 42, Checksum: "03b7e91f5c8a2d46"}},
+				Tables: []checksum.Table{{Table: "extractions", Rows: 12_031, Checksum: "5f0ab3917c22de81"}, {Table: "files", Rows: 11_870, Checksum: "a94e0c73b1d5f260"}, {Table: "accounts", Rows: 42, Checksum: "03b7e91f5c8a2d46"}},
 			},
 			Migrations: migrations.Outcome{From: 1, To: 2, Elapsed: 41 * time.Millisecond, Applied: []migrations.Applied{{
-				Version: 2, Name: "add_kind", Statements: 3, Duration: 12 * time.Millisecond, WALBytes: 24_576,
-				Locks: []migrations.Lock{{Relation: "extractions", Mode: "AccessExclusiveLock"}, {Relation: "files", Mode: "ShareUpdateExclusiveLock"}},
+				Version: 2, Name: "add_kind", Statements: 3, Duration: 12 * time.Millisecond,
+				Evidence: evidence.Evidence{WALBytes: 24_576, Locks: []evidence.Lock{{Relation: "extractions", Mode: "AccessExclusiveLock"}, {Relation: "files", Mode: "ShareUpdateExclusiveLock"}}},
 			}}},
 		},
 		Notes: []string{
@@ -192,7 +195,7 @@ func hostileSample() *Report {
 	r.Traffic.Points = append(r.Traffic.Points, Point{At: math.NaN(), Slot: "x"}, Point{At: 2, Slot: "x", P95: math.Inf(1)})
 	r.Database.Backup.SHA256, r.Database.Backup.Tables[0].Table, r.Database.Backup.Tables[0].Checksum = evil, evil, evil
 	a := &r.Database.Migrations.Applied[0]
-	a.Name, a.Rewrites, a.Locks = evil, []string{evil}, []migrations.Lock{{Relation: evil, Mode: evil}}
+	a.Name, a.Rewrites, a.Locks = evil, []string{evil}, []evidence.Lock{{Relation: evil, Mode: evil}}
 	return r
 }
 

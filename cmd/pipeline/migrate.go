@@ -14,6 +14,8 @@ import (
 	"github.com/metaextract/pipeline/internal/host"
 	"github.com/metaextract/pipeline/internal/source"
 	"github.com/metaextract/pipeline/migrations"
+	"github.com/metaextract/pipeline/migrations/backup"
+	"github.com/metaextract/pipeline/migrations/folder"
 )
 
 // migrateFlags are the command line of migrate.
@@ -61,7 +63,7 @@ func (f *migrateFlags) migrator(ctx context.Context, dir string) (*migrations.Mi
 		return nil, "", fmt.Errorf("--database: %w", err)
 	}
 	m, err := migrations.New(migrations.Options{
-		URL: url, FS: app.Files, Dir: app.Config.Database.Migrations, Format: migrations.Format(app.Config.Database.Format),
+		URL: url, FS: app.Files, Dir: app.Config.Database.Migrations, Format: folder.Format(app.Config.Database.Format),
 		Notice: func(message string) { fmt.Fprintln(os.Stderr, message) },
 	})
 	return m, url, err
@@ -97,7 +99,7 @@ func (f *migrateFlags) up(cmd *cobra.Command, dir string) error {
 	if _, err := m.Pending(ctx); err != nil {
 		return refused(err)
 	}
-	backup, err := migrations.BackUp(ctx, migrations.BackupOptions{URL: url, Dumper: host.Dumper{}, Dir: f.backups})
+	backup, err := backup.Make(ctx, backup.Options{URL: url, Dumper: host.Dumper{}, Dir: f.backups})
 	if err != nil {
 		return infrastructure(err)
 	}
@@ -115,7 +117,7 @@ func (f *migrateFlags) up(cmd *cobra.Command, dir string) error {
 // refused marks what the database or the migrations say no to.
 func refused(err error) error { return &exit{code: 1, err: err} }
 
-func printOutcome(out io.Writer, backup migrations.Backup, outcome migrations.Outcome) {
+func printOutcome(out io.Writer, backup backup.Backup, outcome migrations.Outcome) {
 	fmt.Fprintf(out, "backup %s: %d bytes, %d tables, restored and equal\n", backup.File, backup.Bytes, len(backup.Tables))
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	for _, a := range outcome.Applied {

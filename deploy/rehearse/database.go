@@ -6,16 +6,18 @@ import (
 
 	"github.com/metaextract/pipeline/ci/report"
 	"github.com/metaextract/pipeline/migrations"
+	"github.com/metaextract/pipeline/migrations/backup"
+	"github.com/metaextract/pipeline/migrations/folder"
 )
 
 // database is the ephemeral copy's database: it implements deploy.Database and puts its evidence into the report.
 type database struct {
 	url     string
 	release Application
-	dumper  migrations.Dumper
+	dumper  backup.Dumper
 	out     *report.Report
 	stages  *stages
-	running *migrations.Source // nil: the running release has no migrations
+	running *folder.Source // nil: the running release has no migrations
 }
 
 func (d *database) evidence() *report.Database {
@@ -41,13 +43,13 @@ func (d *database) prepare(ctx context.Context, running Application) error {
 
 func (d *database) migrator(app Application) (*migrations.Migrator, error) {
 	return migrations.New(migrations.Options{
-		URL: d.url, FS: app.Files, Dir: app.Config.Database.Migrations, Format: migrations.Format(app.Config.Database.Format),
+		URL: d.url, FS: app.Files, Dir: app.Config.Database.Migrations, Format: folder.Format(app.Config.Database.Format),
 	})
 }
 
 // Backup dumps the database and proves the dump by restoring it.
-func (d *database) Backup(ctx context.Context) (migrations.Backup, error) {
-	b, err := migrations.BackUp(ctx, migrations.BackupOptions{URL: d.url, Dumper: d.dumper})
+func (d *database) Backup(ctx context.Context) (backup.Backup, error) {
+	b, err := backup.Make(ctx, backup.Options{URL: d.url, Dumper: d.dumper})
 	if err != nil {
 		return b, err
 	}

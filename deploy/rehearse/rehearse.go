@@ -16,7 +16,8 @@ import (
 	"github.com/metaextract/pipeline/deploy"
 	"github.com/metaextract/pipeline/deploy/notify"
 	"github.com/metaextract/pipeline/internal/config"
-	"github.com/metaextract/pipeline/migrations"
+	"github.com/metaextract/pipeline/migrations/backup"
+	"github.com/metaextract/pipeline/migrations/script"
 )
 
 // Application is one release: its files and what pipeline.yaml says of them.
@@ -57,7 +58,7 @@ type Platform interface {
 	Services(ctx context.Context, services []ci.Service) (map[string]string, error)
 	// Target runs slots.
 	Target(ctx context.Context) (deploy.Target, error)
-	Dumper() migrations.Dumper
+	Dumper() backup.Dumper
 }
 
 // Builder runs steps and hands over what they built.
@@ -171,7 +172,7 @@ func (r *run) judge(ctx context.Context, stage string, err error) {
 func (r *run) blame(stage string, err error) {
 	first, rest, _ := strings.Cut(err.Error(), "\n")
 	failure := report.Failure{Stage: stage, Step: stage, Title: first, Message: rest}
-	var sql *migrations.SQLError
+	var sql *script.Error
 	if errors.As(err, &sql) {
 		failure.File, failure.Line, failure.Column = sql.File, sql.Line, sql.Column
 	}

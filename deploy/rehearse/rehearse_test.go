@@ -21,7 +21,7 @@ import (
 	"github.com/metaextract/pipeline/deploy"
 	"github.com/metaextract/pipeline/deploy/notify"
 	"github.com/metaextract/pipeline/internal/config"
-	"github.com/metaextract/pipeline/migrations"
+	"github.com/metaextract/pipeline/migrations/backup"
 )
 
 // machine is a platform whose slots are servers of this test and whose steps end as they are told.
@@ -45,7 +45,7 @@ func (m *machine) Services(context.Context, []ci.Service) (map[string]string, er
 	return map[string]string{}, nil
 }
 func (m *machine) Target(context.Context) (deploy.Target, error) { return m, nil }
-func (m *machine) Dumper() migrations.Dumper                     { return nil }
+func (m *machine) Dumper() backup.Dumper                         { return nil }
 
 type builder struct {
 	*machine

@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 
 	"github.com/metaextract/pipeline/internal/dagger"
-	"github.com/metaextract/pipeline/migrations"
+	"github.com/metaextract/pipeline/migrations/backup"
 )
 
 // Dumper runs pg_dump and pg_restore in containers of the server's image. Owners and privileges are not restored: the
@@ -23,12 +23,12 @@ type Dumper struct {
 	Version string // of PostgreSQL; pg_dump refuses a server that is newer than itself
 }
 
-var _ migrations.Dumper = (*Dumper)(nil)
+var _ backup.Dumper = (*Dumper)(nil)
 
 // dumpFile is where the backup is in the container.
 const dumpFile = "/backup/dump"
 
-// Dump implements migrations.Dumper.
+// Dump implements backup.Dumper.
 func (d *Dumper) Dump(ctx context.Context, url, snapshot string, w io.Writer) error {
 	args := []string{"pg_dump", "--format=custom", "--file", dumpFile}
 	if snapshot != "" {
@@ -56,7 +56,7 @@ func (d *Dumper) Dump(ctx context.Context, url, snapshot string, w io.Writer) er
 	return err
 }
 
-// Restore implements migrations.Dumper, in one transaction: after an error nothing of the backup is there.
+// Restore implements backup.Dumper, in one transaction: after an error nothing of the backup is there.
 func (d *Dumper) Restore(ctx context.Context, url string, r io.Reader) error {
 	dir, err := os.MkdirTemp(".", "restore-") // in the working directory: from there alone the engine takes files
 	if err != nil {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/metaextract/pipeline/internal/dagger"
 	"github.com/metaextract/pipeline/migrations"
+	"github.com/metaextract/pipeline/migrations/backup"
+	"github.com/metaextract/pipeline/migrations/folder"
 )
 
 // Database is a database that an application's migrations are for.
@@ -48,7 +50,7 @@ func (d *Database) migrator() (*migrations.Migrator, error) {
 		return nil, errors.New("pipeline.yaml has no database section: there is nothing to migrate")
 	}
 	return migrations.New(migrations.Options{
-		URL: d.URL, FS: d.App.Files, Dir: database.Migrations, Format: migrations.Format(database.Format),
+		URL: d.URL, FS: d.App.Files, Dir: database.Migrations, Format: folder.Format(database.Format),
 		Notice: func(message string) { fmt.Fprintln(d.Notice, message) },
 	})
 }
@@ -87,7 +89,7 @@ func (d *Database) Up(ctx context.Context, dir string) (summary, file string, er
 	if err != nil {
 		return "", "", err
 	}
-	backup, err := migrations.BackUp(ctx, migrations.BackupOptions{URL: d.URL, Dumper: &Dumper{Client: d.Client, Version: version}, Dir: dir})
+	backup, err := backup.Make(ctx, backup.Options{URL: d.URL, Dumper: &Dumper{Client: d.Client, Version: version}, Dir: dir})
 	if err != nil {
 		return "", "", err
 	}

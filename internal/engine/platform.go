@@ -12,7 +12,7 @@ import (
 	"github.com/metaextract/pipeline/deploy"
 	"github.com/metaextract/pipeline/deploy/rehearse"
 	"github.com/metaextract/pipeline/internal/dagger"
-	"github.com/metaextract/pipeline/migrations"
+	"github.com/metaextract/pipeline/migrations/backup"
 )
 
 // PlatformOptions say how a Platform runs steps and makes images.
@@ -164,7 +164,7 @@ func (p *Platform) Target(context.Context) (deploy.Target, error) {
 }
 
 // Dumper runs pg_dump and pg_restore in containers.
-func (p *Platform) Dumper() migrations.Dumper {
+func (p *Platform) Dumper() backup.Dumper {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return &Dumper{Client: p.options.Client, Version: p.version}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/metaextract/pipeline/internal/process"
 	"github.com/metaextract/pipeline/internal/redact"
-	"github.com/metaextract/pipeline/migrations"
+	"github.com/metaextract/pipeline/migrations/backup"
 )
 
 // Dumper makes and restores backups with the pg_dump and pg_restore of this machine: those of the server's own major
@@ -26,7 +26,7 @@ type Dumper struct {
 	Roles bool
 }
 
-var _ migrations.Dumper = Dumper{}
+var _ backup.Dumper = Dumper{}
 
 // Dump writes a backup of the database in pg_dump's custom format, of an exported snapshot where one is named.
 func (Dumper) Dump(ctx context.Context, url, snapshot string, w io.Writer) error {

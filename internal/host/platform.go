@@ -11,7 +11,7 @@ import (
 	"github.com/metaextract/pipeline/deploy"
 	"github.com/metaextract/pipeline/deploy/rehearse"
 	"github.com/metaextract/pipeline/deploy/target/local"
-	"github.com/metaextract/pipeline/migrations"
+	"github.com/metaextract/pipeline/migrations/backup"
 )
 
 // PlatformOptions say how a Platform runs steps.
@@ -98,7 +98,7 @@ func (p *Platform) Target(context.Context) (deploy.Target, error) {
 }
 
 // Dumper is pg_dump and pg_restore.
-func (*Platform) Dumper() migrations.Dumper { return Dumper{} }
+func (*Platform) Dumper() backup.Dumper { return Dumper{} }
 
 func (p *Platform) defers(end func() error) {
 	p.mu.Lock()

@@ -1,4 +1,5 @@
-package migrations
+// Package backup makes backups of a database and proves each by restoring it.
+package backup
 
 import (
 	"context"
@@ -12,10 +13,36 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/metaextract/pipeline/internal/pg"
+	"github.com/metaextract/pipeline/migrations/checksum"
 )
 
-// BackupOptions say what is backed up and where the proof is made.
-type BackupOptions struct {
+// Dumper makes and restores logical backups. Connection strings are PostgreSQL URLs.
+type Dumper interface {
+	// Dump writes a backup of the database in pg_dump's custom format. With a snapshot, as pg_export_snapshot names it,
+	// the backup is of exactly that moment (pg_dump --snapshot); it is empty for any moment.
+	Dump(ctx context.Context, url, snapshot string, w io.Writer) error
+	// Restore loads a backup into an empty database, stopping at the first error. Owners and privileges need not be
+	// restored: the roles may not exist where the proof is made.
+	Restore(ctx context.Context, url string, r io.Reader) error
+}
+
+// Backup is a backup and the proof that it can be restored.
+type Backup struct {
+	File     string           `json:"file,omitempty"` // where it is kept; empty when it was made for the proof alone
+	Bytes    int64            `json:"bytes"`
+	SHA256   string           `json:"sha256"`
+	Tables   []checksum.Table `json:"tables"`   // as counted in the snapshot that was dumped
+	Proven   bool             `json:"proven"`   // restored into a scratch database with equal tables
+	Duration time.Duration    `json:"duration"` // of dump and proof
+}
+
+// ErrNotProven: a backup was made, but what was restored from it is not what was backed up.
+var ErrNotProven = errors.New("the backup is not proven")
+
+// Options say what is backed up and where the proof is made.
+type Options struct {
 	URL    string // of the database
 	Dumper Dumper
 	// Dir keeps the backup's file, readable by its owner alone. Without it the file is removed after the proof.
@@ -25,13 +52,13 @@ type BackupOptions struct {
 	Scratch string
 }
 
-// BackUp dumps a database, and proves the dump by restoring it into a scratch database and comparing every table with
+// Make dumps a database, and proves the dump by restoring it into a scratch database and comparing every table with
 // what the original held at the moment of the dump: both see the same exported snapshot, so writers meanwhile do not
 // matter, and equal means equal. Reading a dump is no proof: pg_restore --list accepts truncated and altered files.
 //
 // With an error, the backup tells how far it came; where its file could be written it is kept for a look, but not
 // Proven. ErrNotProven means that the restored tables differ, and the error says which.
-func BackUp(ctx context.Context, options BackupOptions) (Backup, error) {
+func Make(ctx context.Context, options Options) (Backup, error) {
 	start := time.Now()
 	var backup Backup
 	if options.Dumper == nil || options.URL == "" {
@@ -76,26 +103,26 @@ func backupFile(dir string) (*os.File, error) {
 }
 
 // dump writes the file, and counts the tables of the same snapshot meanwhile.
-func (b *Backup) dump(ctx context.Context, options BackupOptions, file *os.File) (locale, error) {
-	conn, err := connect(ctx, options.URL)
+func (b *Backup) dump(ctx context.Context, options Options, file *os.File) (pg.Locale, error) {
+	conn, err := pg.Connect(ctx, options.URL)
 	if err != nil {
-		return locale{}, err
+		return pg.Locale{}, err
 	}
-	defer hangUp(ctx, conn)
-	if _, err := conn.Exec(ctx, counting, pgx.QueryExecModeSimpleProtocol); err != nil {
-		return locale{}, fmt.Errorf("prepare backup: %w", ended(ctx, err))
+	defer pg.HangUp(ctx, conn)
+	if _, err := conn.Exec(ctx, checksum.Session, pgx.QueryExecModeSimpleProtocol); err != nil {
+		return pg.Locale{}, fmt.Errorf("prepare backup: %w", pg.Ended(ctx, err))
 	}
-	like, err := readLocale(ctx, conn)
+	like, err := pg.ReadLocale(ctx, conn)
 	if err != nil {
 		return like, err
 	}
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
-		return like, fmt.Errorf("begin snapshot: %w", ended(ctx, err))
+		return like, fmt.Errorf("begin snapshot: %w", pg.Ended(ctx, err))
 	}
 	var snapshot string
 	if err := tx.QueryRow(ctx, "SELECT pg_export_snapshot()").Scan(&snapshot); err != nil {
-		return like, fmt.Errorf("export snapshot: %w", ended(ctx, err))
+		return like, fmt.Errorf("export snapshot: %w", pg.Ended(ctx, err))
 	}
 
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -105,12 +132,12 @@ func (b *Backup) dump(ctx context.Context, options BackupOptions, file *os.File)
 	go func() {
 		err := options.Dumper.Dump(ctx, options.URL, snapshot, io.MultiWriter(file, sum))
 		if err != nil {
-			err = fmt.Errorf("dump database: %w", ended(ctx, err))
+			err = fmt.Errorf("dump database: %w", pg.Ended(ctx, err))
 			cancel(err)
 		}
 		dumped <- err
 	}()
-	if b.Tables, err = countTables(ctx, conn); err != nil {
+	if b.Tables, err = checksum.Tables(ctx, conn); err != nil {
 		cancel(err)
 	}
 	if err := errors.Join(<-dumped, err); err != nil {
@@ -128,18 +155,18 @@ func (b *Backup) dump(ctx context.Context, options BackupOptions, file *os.File)
 }
 
 // prove restores the file as it is on the disk, and compares.
-func (b *Backup) prove(ctx context.Context, options BackupOptions, file *os.File, like locale) (err error) {
-	target, err := newScratch(ctx, options.Scratch, like)
+func (b *Backup) prove(ctx context.Context, options Options, file *os.File, like pg.Locale) (err error) {
+	target, err := pg.NewScratch(ctx, options.Scratch, like)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, target.drop(ctx)) }()
+	defer func() { err = errors.Join(err, target.Drop(ctx)) }()
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("read backup: %w", err)
 	}
 	sum := sha256.New()
-	if err := options.Dumper.Restore(ctx, target.url, io.TeeReader(file, sum)); err != nil {
-		return fmt.Errorf("restore the backup: %w: %w", ErrNotProven, ended(ctx, err))
+	if err := options.Dumper.Restore(ctx, target.URL, io.TeeReader(file, sum)); err != nil {
+		return fmt.Errorf("restore the backup: %w: %w", ErrNotProven, pg.Ended(ctx, err))
 	}
 	if _, err := io.Copy(sum, file); err != nil {
 		return fmt.Errorf("read backup: %w", err)
@@ -147,19 +174,19 @@ func (b *Backup) prove(ctx context.Context, options BackupOptions, file *os.File
 	if hex.EncodeToString(sum.Sum(nil)) != b.SHA256 {
 		return fmt.Errorf("the file is not what was written: %w", ErrNotProven)
 	}
-	conn, err := connect(ctx, target.url)
+	conn, err := pg.Connect(ctx, target.URL)
 	if err != nil {
 		return err
 	}
-	defer hangUp(ctx, conn)
-	if _, err := conn.Exec(ctx, counting, pgx.QueryExecModeSimpleProtocol); err != nil {
-		return fmt.Errorf("prepare proof: %w", ended(ctx, err))
+	defer pg.HangUp(ctx, conn)
+	if _, err := conn.Exec(ctx, checksum.Session, pgx.QueryExecModeSimpleProtocol); err != nil {
+		return fmt.Errorf("prepare proof: %w", pg.Ended(ctx, err))
 	}
-	restored, err := countTables(ctx, conn)
+	restored, err := checksum.Tables(ctx, conn)
 	if err != nil {
 		return err
 	}
-	if differences := compareTables(b.Tables, restored); len(differences) > 0 {
+	if differences := checksum.Compare(b.Tables, restored); len(differences) > 0 {
 		return fmt.Errorf("%w: restored, %s", ErrNotProven, strings.Join(differences, "; "))
 	}
 	b.Proven = true

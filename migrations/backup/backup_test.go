@@ -1,4 +1,4 @@
-package migrations
+package backup
 
 import (
 	"bytes"
@@ -6,11 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,38 +16,13 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/metaextract/pipeline/internal/pgtest"
 )
-
-// pgDump is a Dumper that runs PostgreSQL's own tools.
-type pgDump struct{ bin string }
-
-func newPgDump(t testing.TB) pgDump {
-	t.Helper()
-	bin, err := newestBinaries()
-	require.NoError(t, err)
-	return pgDump{bin: bin}
-}
-
-func (p pgDump) Dump(ctx context.Context, url, snapshot string, w io.Writer) error {
-	return p.run(exec.CommandContext(ctx, filepath.Join(p.bin, "pg_dump"), "-Fc", "--snapshot="+snapshot, "-d", url), nil, w)
-}
-
-func (p pgDump) Restore(ctx context.Context, url string, r io.Reader) error {
-	return p.run(exec.CommandContext(ctx, filepath.Join(p.bin, "pg_restore"), "--exit-on-error", "--no-owner", "--no-privileges", "-d", url), r, nil)
-}
-
-func (pgDump) run(c *exec.Cmd, in io.Reader, out io.Writer) error {
-	var complaint strings.Builder
-	c.Stdin, c.Stdout, c.Stderr = in, out, &complaint
-	if err := c.Run(); err != nil {
-		return fmt.Errorf("%s: %w: %s", filepath.Base(c.Path), err, complaint.String())
-	}
-	return nil
-}
 
 // meddler is a Dumper with something in the way of the bytes.
 type meddler struct {
-	pgDump
+	pgtest.Dumper
 	dumping  func() // before pg_dump starts
 	dumped   func([]byte) []byte
 	restored func(ctx context.Context, url string) error
@@ -60,7 +33,7 @@ func (m meddler) Dump(ctx context.Context, url, snapshot string, w io.Writer) er
 		m.dumping()
 	}
 	var all bytes.Buffer
-	if err := m.pgDump.Dump(ctx, url, snapshot, &all); err != nil {
+	if err := m.Dumper.Dump(ctx, url, snapshot, &all); err != nil {
 		return err
 	}
 	body := all.Bytes()
@@ -72,7 +45,7 @@ func (m meddler) Dump(ctx context.Context, url, snapshot string, w io.Writer) er
 }
 
 func (m meddler) Restore(ctx context.Context, url string, r io.Reader) error {
-	if err := m.pgDump.Restore(ctx, url, r); err != nil || m.restored == nil {
+	if err := m.Dumper.Restore(ctx, url, r); err != nil || m.restored == nil {
 		return err
 	}
 	return m.restored(ctx, url)
@@ -101,15 +74,15 @@ const peculiar = `
 	CREATE TABLE parts (l text) ; CREATE TABLE heirs () INHERITS (parts); INSERT INTO heirs VALUES ('x');`
 
 func scratchDatabases(t testing.TB) string {
-	return value(t, serverURL(t), `SELECT count(*) FROM pg_database WHERE datname LIKE 'pipeline\_scratch\_%'`)
+	return pgtest.Value(t, pgtest.Server(t), `SELECT count(*) FROM pg_database WHERE datname LIKE 'pipeline\_scratch\_%'`)
 }
 
 func TestBackupIsProvenByRestoringIt(t *testing.T) {
-	address := newDatabase(t)
-	execute(t, address, peculiar)
-	execute(t, address, "ALTER DATABASE "+databaseName(address)+" SET timezone = 'Asia/Kathmandu'") // the scratch database has another
+	address := pgtest.Database(t)
+	pgtest.Exec(t, address, peculiar)
+	pgtest.Exec(t, address, "ALTER DATABASE "+name(address)+" SET timezone = 'Asia/Kathmandu'") // the scratch database has another
 	dir := filepath.Join(t.TempDir(), "backups")
-	backup, err := BackUp(context.Background(), BackupOptions{URL: address, Dumper: newPgDump(t), Dir: dir})
+	backup, err := Make(context.Background(), Options{URL: address, Dumper: pgtest.NewDumper(t), Dir: dir})
 	require.NoError(t, err)
 	assert.True(t, backup.Proven)
 	assert.Positive(t, backup.Duration)
@@ -134,21 +107,21 @@ func TestBackupIsProvenByRestoringIt(t *testing.T) {
 }
 
 func TestBackupIsOfOneMomentAlthoughOthersWrite(t *testing.T) {
-	address := newDatabase(t)
-	execute(t, address, "CREATE TABLE t AS SELECT generate_series(1, 1000) AS id")
-	dumper := meddler{pgDump: newPgDump(t), dumping: func() { execute(t, address, "INSERT INTO t SELECT generate_series(1, 500)") }}
-	backup, err := BackUp(context.Background(), BackupOptions{URL: address, Dumper: dumper})
+	address := pgtest.Database(t)
+	pgtest.Exec(t, address, "CREATE TABLE t AS SELECT generate_series(1, 1000) AS id")
+	dumper := meddler{Dumper: pgtest.NewDumper(t), dumping: func() { pgtest.Exec(t, address, "INSERT INTO t SELECT generate_series(1, 500)") }}
+	backup, err := Make(context.Background(), Options{URL: address, Dumper: dumper})
 	require.NoError(t, err)
 	assert.True(t, backup.Proven)
 	assert.EqualValues(t, 1000, backup.Tables[0].Rows)
-	assert.Equal(t, "1500", value(t, address, "SELECT count(*) FROM t"))
+	assert.Equal(t, "1500", pgtest.Value(t, address, "SELECT count(*) FROM t"))
 	assert.Empty(t, backup.File, "nobody asked to keep it")
 }
 
 func TestBackupIsNotProven(t *testing.T) {
 	during := func(sql string) func(context.Context, string) error {
 		return func(_ context.Context, url string) error {
-			execute(t, url, sql)
+			pgtest.Exec(t, url, sql)
 			return nil
 		}
 	}
@@ -173,13 +146,13 @@ func TestBackupIsNotProven(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			address := newDatabase(t)
-			execute(t, address, "CREATE TABLE t AS SELECT g AS id, md5(g::text) AS name FROM generate_series(1, 1000) g; CREATE TABLE twins AS SELECT 1 AS a FROM generate_series(1, 2); CREATE TABLE named AS SELECT 1 AS counted, 1 AS other")
-			tt.dumper.pgDump = newPgDump(t)
-			backup, err := BackUp(context.Background(), BackupOptions{URL: address, Dumper: tt.dumper, Dir: t.TempDir()})
+			address := pgtest.Database(t)
+			pgtest.Exec(t, address, "CREATE TABLE t AS SELECT g AS id, md5(g::text) AS name FROM generate_series(1, 1000) g; CREATE TABLE twins AS SELECT 1 AS a FROM generate_series(1, 2); CREATE TABLE named AS SELECT 1 AS counted, 1 AS other")
+			tt.dumper.Dumper = pgtest.NewDumper(t)
+			backup, err := Make(context.Background(), Options{URL: address, Dumper: tt.dumper, Dir: t.TempDir()})
 			require.ErrorIs(t, err, ErrNotProven)
 			require.ErrorContains(t, err, tt.says)
-			assert.NotContains(t, err.Error(), password)
+			assert.NotContains(t, err.Error(), pgtest.Password)
 			assert.False(t, backup.Proven)
 			assert.FileExists(t, backup.File, "kept for a look")
 			assert.Equal(t, "0", scratchDatabases(t), "dropped although the proof failed")
@@ -188,11 +161,11 @@ func TestBackupIsNotProven(t *testing.T) {
 }
 
 func TestBackupThatFailsLeavesNothing(t *testing.T) {
-	address := newDatabase(t)
-	execute(t, address, "CREATE TABLE t (id int)")
+	address := pgtest.Database(t)
+	pgtest.Exec(t, address, "CREATE TABLE t (id int)")
 	dir := t.TempDir()
 	none := errors.New("disk on fire")
-	_, err := BackUp(context.Background(), BackupOptions{URL: address, Dumper: failing{none}, Dir: dir})
+	_, err := Make(context.Background(), Options{URL: address, Dumper: failing{none}, Dir: dir})
 	require.ErrorIs(t, err, none)
 	left, _ := os.ReadDir(dir)
 	assert.Empty(t, left)
@@ -208,12 +181,12 @@ func (f failing) Dump(_ context.Context, _, _ string, w io.Writer) error {
 func (f failing) Restore(context.Context, string, io.Reader) error { return f.err }
 
 func TestBackupEndsWithItsContext(t *testing.T) {
-	address := newDatabase(t)
-	execute(t, address, "CREATE TABLE t (id int)")
+	address := pgtest.Database(t)
+	pgtest.Exec(t, address, "CREATE TABLE t (id int)")
 	ctx, cancel := context.WithCancel(context.Background())
 	start := time.Now()
-	_, err := BackUp(ctx, BackupOptions{URL: address, Dir: t.TempDir(), Dumper: meddler{
-		pgDump:   newPgDump(t),
+	_, err := Make(ctx, Options{URL: address, Dir: t.TempDir(), Dumper: meddler{
+		Dumper:   pgtest.NewDumper(t),
 		restored: func(ctx context.Context, _ string) error { cancel(); <-ctx.Done(); return ctx.Err() },
 	}})
 	require.ErrorIs(t, err, context.Canceled)
@@ -222,36 +195,24 @@ func TestBackupEndsWithItsContext(t *testing.T) {
 }
 
 func TestBackupCountsNoFewerRowsThanRowLevelSecurityHides(t *testing.T) {
-	address := newDatabase(t)
-	role := "reader_" + databaseName(address)
-	execute(t, address, `CREATE TABLE t (id int); INSERT INTO t VALUES (1); ALTER TABLE t ENABLE ROW LEVEL SECURITY;
-		CREATE ROLE `+role+` LOGIN CREATEDB PASSWORD '`+password+`'; GRANT SELECT ON t TO `+role)
-	t.Cleanup(func() { execute(t, serverURL(t), "DROP ROLE "+role) })
-	t.Cleanup(func() { execute(t, address, "DROP OWNED BY "+role) })
-	_, err := BackUp(context.Background(), BackupOptions{URL: address, Dumper: newPgDump(t)})
+	address := pgtest.Database(t)
+	role := "reader_" + name(address)
+	pgtest.Exec(t, address, `CREATE TABLE t (id int); INSERT INTO t VALUES (1); ALTER TABLE t ENABLE ROW LEVEL SECURITY;
+		CREATE ROLE `+role+` LOGIN CREATEDB PASSWORD '`+pgtest.Password+`'; GRANT SELECT ON t TO `+role)
+	t.Cleanup(func() { pgtest.Exec(t, pgtest.Server(t), "DROP ROLE "+role) })
+	t.Cleanup(func() { pgtest.Exec(t, address, "DROP OWNED BY "+role) })
+	_, err := Make(context.Background(), Options{URL: address, Dumper: pgtest.NewDumper(t)})
 	require.NoError(t, err, "a superuser sees everything")
 	u, err := url.Parse(address)
 	require.NoError(t, err)
-	u.User = url.UserPassword(role, password)
-	_, err = BackUp(context.Background(), BackupOptions{URL: u.String(), Dumper: failing{}})
+	u.User = url.UserPassword(role, pgtest.Password)
+	_, err = Make(context.Background(), Options{URL: u.String(), Dumper: failing{}})
 	require.ErrorContains(t, err, "row-level security")
 }
 
-func databaseName(address string) string {
+func name(address string) string {
 	name, _, _ := strings.Cut(address[strings.LastIndex(address, "/")+1:], "?")
 	return name
 }
 
-func TestScratchDatabasesOfKilledProcessesAreDropped(t *testing.T) {
-	server := serverURL(t)
-	execute(t, server, "CREATE DATABASE pipeline_scratch_left")
-	alive, err := newScratch(context.Background(), server, locale{Encoding: "UTF8", Collate: "C", Ctype: "C"})
-	require.NoError(t, err)
-	assert.Equal(t, alive.name, value(t, server, `SELECT string_agg(datname, ',') FROM pg_database WHERE datname LIKE 'pipeline\_scratch\_%'`))
-	second, err := newScratch(context.Background(), server, locale{Encoding: "UTF8", Collate: "C", Ctype: "C"})
-	require.NoError(t, err)
-	assert.Equal(t, "2", scratchDatabases(t), "one that is in use stays")
-	require.NoError(t, second.drop(context.Background()))
-	require.NoError(t, alive.drop(context.Background()))
-	assert.Equal(t, "0", scratchDatabases(t))
-}
+func TestMain(m *testing.M) { pgtest.Main(m) }

@@ -1,4 +1,4 @@
-package migrations
+package script
 
 import (
 	"context"
@@ -9,13 +9,15 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/metaextract/pipeline/internal/pgtest"
 )
 
 // texts of the statements found.
 func splitTexts(text string) []string {
 	list := []string{}
 	for _, s := range split(text).statements {
-		list = append(list, text[s.start:s.end])
+		list = append(list, text[s.Start:s.End])
 	}
 	return list
 }
@@ -90,8 +92,10 @@ func randomSQL(r *rand.Rand) (text string, statements int) {
 	return b.String(), statements
 }
 
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
 func TestSplitCountsAsPostgreSQLDoes(t *testing.T) {
-	conn := session(t, serverURL(t))
+	conn := pgtest.Session(t, pgtest.Server(t))
 	for seed := range uint64(500) {
 		text, want := randomSQL(rand.New(rand.NewPCG(seed, 1)))
 		results, err := conn.PgConn().Exec(context.Background(), text).ReadAll()
@@ -112,7 +116,7 @@ func FuzzSplit(f *testing.F) {
 		text, _ := randomSQL(rand.New(rand.NewPCG(seed, 2)))
 		f.Add(text)
 	}
-	for _, name := range []string{"../testdata/metaextract/migrations/0000_extractions.sql", "../testdata/next/migrations/0001_kind.sql"} {
+	for _, name := range []string{"../../testdata/metaextract/migrations/0000_extractions.sql", "../../testdata/next/migrations/0001_kind.sql"} {
 		body, err := os.ReadFile(name)
 		require.NoError(f, err)
 		f.Add(string(body))
@@ -122,28 +126,28 @@ func FuzzSplit(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		at := 0
 		for _, s := range split(text).statements {
-			if s.start < at || s.end <= s.start || s.end > len(text) {
-				t.Fatalf("statement %d..%d after %d of %d", s.start, s.end, at, len(text))
+			if s.Start < at || s.End <= s.Start || s.End > len(text) {
+				t.Fatalf("statement %d..%d after %d of %d", s.Start, s.End, at, len(text))
 			}
 			// What lies between is white space, comments, semicolons and breakpoints.
-			if n := len(split(text[at:s.start]).statements); n != 0 {
-				t.Fatalf("%d statements lost in %q", n, text[at:s.start])
+			if n := len(split(text[at:s.Start]).statements); n != 0 {
+				t.Fatalf("%d statements lost in %q", n, text[at:s.Start])
 			}
-			again := split(text[s.start:s.end]).statements
-			if len(again) != 1 || again[0].start != 0 || again[0].end != s.end-s.start {
-				t.Fatalf("%q is a statement within its file, and %d alone", text[s.start:s.end], len(again))
+			again := split(text[s.Start:s.End]).statements
+			if len(again) != 1 || again[0].Start != 0 || again[0].End != s.End-s.Start {
+				t.Fatalf("%q is a statement within its file, and %d alone", text[s.Start:s.End], len(again))
 			}
-			at = s.end
+			at = s.End
 		}
 		if n := len(split(text[at:]).statements); n != 0 {
 			t.Fatalf("%d statements lost in %q", n, text[at:])
 		}
-		script, err := parse("f.sql", text)
+		script, err := Parse("f.sql", text)
 		if err != nil {
 			return
 		}
-		if len(script.text) != len(script.source) || strings.Count(script.text, "\n") != strings.Count(script.source, "\n") {
-			t.Fatalf("positions moved: %q became %q", script.source, script.text)
+		if len(script.Text) != len(script.Source) || strings.Count(script.Text, "\n") != strings.Count(script.Source, "\n") {
+			t.Fatalf("positions moved: %q became %q", script.Source, script.Text)
 		}
 	})
 }

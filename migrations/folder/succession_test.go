@@ -1,4 +1,4 @@
-package migrations
+package folder
 
 import (
 	"strings"
@@ -6,10 +6,12 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/metaextract/pipeline/internal/pgtest"
 )
 
 func TestReleaseFollowsTheRunningOne(t *testing.T) { // F
-	running, err := Open(files("1_a.up.sql", "SELECT 1", "3_c.up.sql", "SELECT 3"), "m", Auto)
+	running, err := Open(pgtest.Files("1_a.up.sql", "SELECT 1", "3_c.up.sql", "SELECT 3"), "m", Auto)
 	require.NoError(t, err)
 	tests := []struct {
 		name    string
@@ -27,7 +29,7 @@ func TestReleaseFollowsTheRunningOne(t *testing.T) { // F
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			release, err := Open(files(tt.release...), "m", Auto)
+			release, err := Open(pgtest.Files(tt.release...), "m", Auto)
 			require.NoError(t, err)
 			err = release.Follows(running)
 			if tt.want == nil {

@@ -1,10 +1,12 @@
-package migrations
+package folder
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/metaextract/pipeline/migrations/script"
 )
 
 // entry is a line of drizzle-kit's journal.
@@ -28,7 +30,7 @@ func (d directory) journal() ([]entry, error) {
 	}
 	entries, at, err := parseJournal(body)
 	if err != nil {
-		line, column := lineColumn(string(body), int(at))
+		line, column := script.LineColumn(string(body), int(at))
 		return nil, fmt.Errorf("%s:%d:%d: %w; take the file from git, or make it anew with drizzle-kit generate", d.show(journalFile), line, column, err)
 	}
 	if len(entries) == 0 {
@@ -91,7 +93,7 @@ func journalList(decoder *json.Decoder, body []byte) ([]entry, error) {
 		var e entry
 		start := int(decoder.InputOffset())
 		start += len(body[start:]) - len(bytes.TrimLeft(body[start:], ", \t\r\n"))
-		e.line, _ = lineColumn(string(body), start)
+		e.line, _ = script.LineColumn(string(body), start)
 		if err := decoder.Decode(&e); err != nil {
 			return nil, err
 		}

@@ -1,4 +1,4 @@
-package migrations
+package script
 
 import (
 	"slices"
@@ -9,10 +9,11 @@ import (
 // breakpoint is what drizzle-kit writes between statements. To PostgreSQL it is a comment.
 const breakpoint = "--> statement-breakpoint"
 
-// statement is one SQL statement within a text.
-type statement struct {
-	start, end int      // bytes, without white space, comments around it and the semicolon
-	words      []string // its unquoted names and key words, in capitals, also those within parentheses
+// Statement is one SQL statement within a text.
+type Statement struct {
+	Start, End int      // bytes, without white space, comments around it and the semicolon
+	Words      []string // its unquoted names and key words, in capitals, also those within parentheses
+	Quoted     []string // its quoted names, without the quotes
 }
 
 // splitter finds the statements of a text as PostgreSQL's own lexers do (src/backend/parser/scan.l; for semicolons
@@ -22,13 +23,13 @@ type splitter struct {
 	text string
 	at   int
 
-	current    statement
+	current    Statement
 	open       bool // current has begun
 	parens     int
 	blocks     int // BEGIN ATOMIC and CASE within it
-	statements []statement
+	statements []Statement
 
-	comments    []string // those of one line
+	comments    []comment // those of one line
 	breakpoints []int
 	backslash   int // of the first one outside quotes: a psql command; -1 for none
 }
@@ -40,6 +41,12 @@ func split(text string) *splitter {
 	}
 	s.finish()
 	return s
+}
+
+// comment is one of one line, with its dashes.
+type comment struct {
+	at   int
+	text string
 }
 
 // step consumes at least one byte.
@@ -55,7 +62,9 @@ func (s *splitter) step() {
 	case c == '\'':
 		s.token(quoted(rest, '\''))
 	case c == '"':
-		s.token(quoted(rest, '"'))
+		length := quoted(rest, '"')
+		s.token(length)
+		s.current.Quoted = append(s.current.Quoted, strings.ReplaceAll(strings.Trim(rest[:length], `"`), `""`, `"`))
 	case c == '$':
 		s.token(max(1, dollarQuoted(rest)))
 	case nameStart(c):
@@ -81,10 +90,10 @@ func (s *splitter) step() {
 // token adds the next bytes to the current statement.
 func (s *splitter) token(length int) {
 	if !s.open {
-		s.current, s.open = statement{start: s.at}, true
+		s.current, s.open = Statement{Start: s.at}, true
 	}
 	s.at += length
-	s.current.end = s.at
+	s.current.End = s.at
 }
 
 // finish ends the current statement, if one has begun.
@@ -109,7 +118,7 @@ func (s *splitter) comment() {
 	if end < 0 {
 		end = len(rest)
 	}
-	s.comments = append(s.comments, rest[:end])
+	s.comments = append(s.comments, comment{s.at, rest[:end]})
 	s.at += end
 }
 
@@ -125,14 +134,14 @@ func (s *splitter) word() {
 		return
 	}
 	s.token(end)
-	s.current.words = append(s.current.words, strings.ToUpper(rest[:end]))
+	s.current.Words = append(s.current.Words, strings.ToUpper(rest[:end]))
 	s.block()
 }
 
 // block follows BEGIN ATOMIC … END in CREATE FUNCTION and PROCEDURE, where semicolons do not end the statement; psql's
 // way of doing it.
 func (s *splitter) block() {
-	words := s.current.words
+	words := s.current.Words
 	if s.parens > 0 || !createsRoutine(words) {
 		return
 	}
@@ -265,17 +274,28 @@ func nameStart(c byte) bool {
 
 func namePart(c byte) bool { return nameStart(c) || c == '$' || '0' <= c && c <= '9' }
 
-// has says whether the words hold others, one after the other.
-func (s statement) has(words ...string) bool {
-	for i := range s.words {
-		if len(s.words)-i >= len(words) && slices.Equal(s.words[i:i+len(words)], words) {
+// Has says whether the words hold others, one after the other.
+func (s Statement) Has(words ...string) bool {
+	for i := range s.Words {
+		if len(s.Words)-i >= len(words) && slices.Equal(s.Words[i:i+len(words)], words) {
 			return true
 		}
 	}
 	return false
 }
 
-// begins says whether the statement's first words are these.
-func (s statement) begins(words ...string) bool {
-	return len(s.words) >= len(words) && slices.Equal(s.words[:len(words)], words)
+// Begins says whether the statement's first words are these.
+func (s Statement) Begins(words ...string) bool {
+	return len(s.Words) >= len(words) && slices.Equal(s.Words[:len(words)], words)
+}
+
+// Names are the names that the statement may mean, key words among them: unquoted ones in small letters as PostgreSQL
+// reads them, quoted ones as they are, each once.
+func (s Statement) Names() []string {
+	names := slices.Clone(s.Quoted)
+	for _, w := range s.Words {
+		names = append(names, strings.ToLower(w))
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }

@@ -1,4 +1,4 @@
-package migrations
+package pg
 
 import (
 	"context"
@@ -15,31 +15,32 @@ import (
 // it is dropped, so one without such a session was left by a process that was killed.
 const scratchPrefix = "pipeline_scratch_"
 
-// scratch is an empty database that lives for one proof.
-type scratch struct {
+// Scratch is an empty database that lives for one proof.
+type Scratch struct {
+	Name string
+	URL  string
+
 	server *pgx.Conn
-	name   string
-	url    string
 }
 
-// newScratch creates a database on the server, with the encoding and collation of like: a restore into another encoding
+// NewScratch creates a database on the server, with the encoding and collation of like: a restore into another encoding
 // fails, or changes what texts are equal.
-func newScratch(ctx context.Context, server string, like locale) (*scratch, error) {
+func NewScratch(ctx context.Context, server string, like Locale) (*Scratch, error) {
 	name := scratchPrefix + strings.ToLower(rand.Text())
-	address, err := onDatabase(server, name)
+	address, err := OnDatabase(server, name)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := connectAs(ctx, server, name)
+	conn, err := ConnectAs(ctx, server, name)
 	if err != nil {
 		return nil, fmt.Errorf("make scratch database: %w", err)
 	}
 	sweep(ctx, conn)
-	if _, err := conn.Exec(ctx, "CREATE DATABASE "+quoteName(name)+" TEMPLATE template0 "+like.sql()); err != nil {
-		hangUp(ctx, conn)
-		return nil, fmt.Errorf("make scratch database (the user needs CREATEDB): %w", ended(ctx, err))
+	if _, err := conn.Exec(ctx, "CREATE DATABASE "+Name(name)+" TEMPLATE template0 "+like.sql()); err != nil {
+		HangUp(ctx, conn)
+		return nil, fmt.Errorf("make scratch database (the user needs CREATEDB): %w", Ended(ctx, err))
 	}
-	return &scratch{server: conn, name: name, url: address}, nil
+	return &Scratch{Name: name, URL: address, server: conn}, nil
 }
 
 // sweep drops the databases that killed processes left: they hold a copy of everything. What belongs to another user
@@ -52,23 +53,23 @@ func sweep(ctx context.Context, conn *pgx.Conn) {
 	}
 	left, _ := pgx.CollectRows(rows, pgx.RowTo[string])
 	for _, name := range left {
-		_, _ = conn.Exec(ctx, "DROP DATABASE IF EXISTS "+quoteName(name)+" WITH (FORCE)")
+		_, _ = conn.Exec(ctx, "DROP DATABASE IF EXISTS "+Name(name)+" WITH (FORCE)")
 	}
 }
 
-// drop removes the database, whoever is still connected, even when the proof was canceled.
-func (s *scratch) drop(ctx context.Context) error {
-	defer hangUp(ctx, s.server)
-	ctx, cancel := farewell(ctx)
+// Drop removes the database, whoever is still connected, even when the proof was canceled.
+func (s *Scratch) Drop(ctx context.Context) error {
+	defer HangUp(ctx, s.server)
+	ctx, cancel := Farewell(ctx)
 	defer cancel()
-	if _, err := s.server.Exec(ctx, "DROP DATABASE IF EXISTS "+quoteName(s.name)+" WITH (FORCE)"); err != nil {
-		return fmt.Errorf("drop scratch database %s (drop it by hand): %w", s.name, err)
+	if _, err := s.server.Exec(ctx, "DROP DATABASE IF EXISTS "+Name(s.Name)+" WITH (FORCE)"); err != nil {
+		return fmt.Errorf("drop scratch database %s (drop it by hand): %w", s.Name, err)
 	}
 	return nil
 }
 
-// onDatabase is the URL of another database on the same server.
-func onDatabase(server, name string) (string, error) {
+// OnDatabase is the URL of another database on the same server.
+func OnDatabase(server, name string) (string, error) {
 	u, err := url.Parse(server)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
 		return "", errors.New("the database's address is no URL (it is not shown, for it may hold a password): write postgres://user:password@host:port/name")
@@ -82,9 +83,9 @@ func onDatabase(server, name string) (string, error) {
 	return u.String(), nil
 }
 
-// locale is what of a database must be the same where its backup is restored. It is read as JSON because PostgreSQL 15
+// Locale is what of a database must be the same where its backup is restored. It is read as JSON because PostgreSQL 15
 // to 18 name and number its columns differently.
-type locale struct {
+type Locale struct {
 	Encoding string `json:"encoding_name"`
 	Collate  string `json:"datcollate"`
 	Ctype    string `json:"datctype"`
@@ -93,26 +94,24 @@ type locale struct {
 	Locale   string `json:"datlocale"`    // from 17
 }
 
-func readLocale(ctx context.Context, conn *pgx.Conn) (locale, error) {
-	var l locale
+func ReadLocale(ctx context.Context, conn *pgx.Conn) (Locale, error) {
+	var l Locale
 	err := conn.QueryRow(ctx, `SELECT to_jsonb(d) || jsonb_build_object('encoding_name', pg_encoding_to_char(d.encoding))
 		FROM pg_database d WHERE d.datname = current_database()`).Scan(&l)
 	if err != nil {
-		return l, fmt.Errorf("read the database's locale: %w", ended(ctx, err))
+		return l, fmt.Errorf("read the database's locale: %w", Ended(ctx, err))
 	}
 	return l, nil
 }
 
 // sql are the options of CREATE DATABASE.
-func (l locale) sql() string {
-	sql := fmt.Sprintf("ENCODING %s LC_COLLATE %s LC_CTYPE %s", literal(l.Encoding), literal(l.Collate), literal(l.Ctype))
+func (l Locale) sql() string {
+	sql := fmt.Sprintf("ENCODING %s LC_COLLATE %s LC_CTYPE %s", Literal(l.Encoding), Literal(l.Collate), Literal(l.Ctype))
 	switch l.Provider {
 	case "i":
-		sql += " LOCALE_PROVIDER icu ICU_LOCALE " + literal(l.ICU+l.Locale)
+		sql += " LOCALE_PROVIDER icu ICU_LOCALE " + Literal(l.ICU+l.Locale)
 	case "b":
-		sql += " LOCALE_PROVIDER builtin BUILTIN_LOCALE " + literal(l.Locale)
+		sql += " LOCALE_PROVIDER builtin BUILTIN_LOCALE " + Literal(l.Locale)
 	}
 	return sql
 }
-
-func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }

@@ -1,4 +1,6 @@
-package migrations
+// Package evidence tells what a transaction did to a database: which tables were written anew, which locks are held, how
+// much write-ahead log there is. It compares two looks at the catalog and needs no privilege beyond a user's own.
+package evidence
 
 import (
 	"cmp"
@@ -9,20 +11,20 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// evidenceQuery is asked before and after a file, in its transaction: how much write-ahead log there is, and which files
+// Query is asked before and after a file, in its transaction: how much write-ahead log there is, and which files
 // hold the tables. A table whose file has another number has been rewritten; that, unlike a rule about statements, is
 // right for every version and setting (timestamp to timestamptz rewrites unless TimeZone is UTC), and needs no superuser,
 // unlike an event trigger. Measured facts: research/db.md 3.1.
-const evidenceQuery = `
+const Query = `
 	SELECT pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn;
 	SELECT c.oid, c.relkind, c.relfilenode, coalesce(t.relfilenode, 0), pg_catalog.format('%I.%I', n.nspname, c.relname)
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 		LEFT JOIN pg_catalog.pg_class t ON t.oid = c.reltoastrelid
 	WHERE c.relkind IN ('r', 'p', 'm', 'v', 'S', 'f') AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
-		AND c.relname <> '` + versionTableName + `';`
+		AND c.relname <> ALL ('{schema_migrations,deploy_migrations,deploy_schema_migrations}');`
 
-// locksQuery lists the locks this session holds, before it commits.
-const locksQuery = `
+// LocksQuery lists the locks this session holds, before it commits.
+const LocksQuery = `
 	SELECT l.relation, l.mode FROM pg_catalog.pg_locks l
 	WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted;`
 
@@ -39,13 +41,13 @@ type relation struct {
 	file, toast string
 }
 
-// moment is what evidenceQuery answered.
+// moment is what Query answered.
 type moment struct {
 	wal       int64
 	relations map[string]relation
 }
 
-// readMoment finds the answers to evidenceQuery among the results of a longer text: the two before what follows it.
+// readMoment finds the answers to Query among the results of a longer text: the two before what follows it.
 func readMoment(results []*pgconn.Result) (moment, error) {
 	m := moment{relations: map[string]relation{}}
 	if len(results) < 2 || len(results[0].Rows) != 1 {
@@ -70,23 +72,38 @@ func answers(results []*pgconn.Result) []*pgconn.Result {
 	return slices.DeleteFunc(slices.Clone(results), func(r *pgconn.Result) bool { return !r.CommandTag.Select() })
 }
 
-// note compares the moments around a file.
-func (a *Applied) note(before, after []*pgconn.Result) error {
+// Evidence is what was seen.
+type Evidence struct {
+	Locks    []Lock   `json:"locks"`     // the strongest lock taken on each relation that existed before
+	Rewrites []string `json:"rewrites"`  // tables whose file was written anew
+	WALBytes int64    `json:"wal_bytes"` // write-ahead log written, by all sessions
+}
+
+// Lock is a lock mode held on a relation until commit, as pg_locks names it.
+type Lock struct {
+	Relation string `json:"relation"`
+	Mode     string `json:"mode"`
+}
+
+// Compare reads the answers to Query from before and after, the latter followed by those to LocksQuery where locks are to
+// be told.
+func Compare(before, after []*pgconn.Result) (Evidence, error) {
+	e := Evidence{Locks: []Lock{}, Rewrites: []string{}}
 	before, after = answers(before), answers(after)
 	was, err := readMoment(before)
 	if err != nil {
-		return err
+		return e, err
 	}
 	is, err := readMoment(after)
 	if err != nil {
-		return err
+		return e, err
 	}
-	a.WALBytes = is.wal - was.wal
-	a.Rewrites = rewrites(was, is)
+	e.WALBytes = is.wal - was.wal
+	e.Rewrites = rewrites(was, is)
 	if len(after) > 2 {
-		a.Locks = strongest(was, after[2])
+		e.Locks = strongest(was, after[2])
 	}
-	return nil
+	return e, nil
 }
 
 // rewrites are the tables whose rows, or whose large values, moved into a new file.

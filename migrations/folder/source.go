@@ -1,4 +1,7 @@
-package migrations
+// Package folder reads folders of migrations in the formats that people have: pairs of SQL files, drizzle-kit's two
+// layouts, plain numbered files. It checks a folder as a whole and is golang-migrate's source.Driver over it. It touches no
+// database.
+package folder
 
 import (
 	"cmp"
@@ -62,11 +65,14 @@ func Open(fsys fs.FS, dir string, format Format) (*Source, error) {
 	return &Source{dir: d, migrations: list}, nil
 }
 
+// Name is the folder, for people.
+func (s *Source) Name() string { return s.dir.name }
+
 // Migrations lists the folder in order of version.
 func (s *Source) Migrations() []Migration { return slices.Clone(s.migrations) }
 
-// find is a version's place, or the place it would have.
-func (s *Source) find(version uint64) (int, bool) {
+// Find is a version's place, or the place it would have.
+func (s *Source) Find(version uint64) (int, bool) {
 	return slices.BinarySearchFunc(s.migrations, version, func(m Migration, v uint64) int { return cmp.Compare(m.Version, v) })
 }
 
@@ -83,7 +89,7 @@ func (s *Source) First() (uint, error) { return s.at(0, "first", 0) }
 
 // Prev is the version below one of the folder's.
 func (s *Source) Prev(version uint) (uint, error) {
-	i, found := s.find(uint64(version))
+	i, found := s.Find(uint64(version))
 	if !found {
 		i = 0
 	}
@@ -92,7 +98,7 @@ func (s *Source) Prev(version uint) (uint, error) {
 
 // Next is the version above one of the folder's.
 func (s *Source) Next(version uint) (uint, error) {
-	i, found := s.find(uint64(version))
+	i, found := s.Find(uint64(version))
 	if !found {
 		i = len(s.migrations)
 	}
@@ -118,7 +124,7 @@ func (s *Source) ReadDown(version uint) (io.ReadCloser, string, error) {
 }
 
 func (s *Source) open(version uint, file func(Migration) string) (io.ReadCloser, string, error) {
-	i, found := s.find(uint64(version))
+	i, found := s.Find(uint64(version))
 	if !found || file(s.migrations[i]) == "" {
 		return nil, "", &fs.PathError{Op: fmt.Sprintf("read migration %d", version), Path: s.dir.name, Err: fs.ErrNotExist}
 	}

@@ -1,4 +1,4 @@
-package migrations
+package folder
 
 import (
 	"crypto/sha256"
@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+
+	"github.com/metaextract/pipeline/migrations/script"
 )
 
 // directory is the folder that a Source reads. Names are relative to it; people see them with it in front.
@@ -46,13 +48,13 @@ func (d directory) migration(version uint64, name, up, down string) (Migration, 
 	if err != nil {
 		return m, fmt.Errorf("read migration %s: %w", m.File, err)
 	}
-	m.SHA256 = hash(body)
-	s, err := parse(m.File, string(body))
+	m.SHA256 = Hash(body)
+	s, err := script.Parse(m.File, string(body))
 	if err != nil {
 		return m, err
 	}
-	m.Statements, m.Transactional = len(s.statements), !s.outside
-	if len(s.statements) == 0 {
+	m.Statements, m.Transactional = len(s.Statements), !s.Outside
+	if len(s.Statements) == 0 {
 		return m, fmt.Errorf("%s: the migration has no statement: write one or remove the migration", m.File)
 	}
 	if down == "" || !d.has(down) {
@@ -62,12 +64,12 @@ func (d directory) migration(version uint64, name, up, down string) (Migration, 
 	if body, err = d.read(down); err != nil {
 		return m, fmt.Errorf("read migration %s: %w", m.Down, err)
 	}
-	_, err = parse(m.Down, string(body))
+	_, err = script.Parse(m.Down, string(body))
 	return m, err
 }
 
-// hash names a file's content, as drizzle-orm does.
-func hash(body []byte) string {
+// Hash names a file's content, as drizzle-orm does.
+func Hash(body []byte) string {
 	sum := sha256.Sum256(body)
 	return hex.EncodeToString(sum[:])
 }

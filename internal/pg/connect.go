@@ -1,9 +1,12 @@
-package migrations
+// Package pg opens sessions with PostgreSQL as the pipeline needs them: canceled politely, bounded in time, and without a
+// password in any error. It makes the scratch databases in which backups are proven. It knows nothing of migrations.
+package pg
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,8 +15,8 @@ import (
 )
 
 const (
-	// applicationName is what others see in pg_stat_activity, and so in our own message to a second migrator.
-	applicationName = "pipeline-migrations"
+	// ApplicationName is what others see in pg_stat_activity, and so in our own message to a second migrator.
+	ApplicationName = "pipeline-migrations"
 	// connectTimeout bounds each address that is tried, where the URL does not.
 	connectTimeout = 10 * time.Second
 	// cancelGrace is how long a server has to end a statement after it was asked to, before the connection is cut.
@@ -22,17 +25,17 @@ const (
 	goodbye = 10 * time.Second
 )
 
-// connect opens a session. No error of it shows the URL, which may hold a password: pgx hides passwords it recognises,
+// Connect opens a session. No error of it shows the URL, which may hold a password: pgx hides passwords it recognises,
 // but not those that made the URL unreadable.
 //
 // When the context ends, pgx would cut the connection and leave the server to find out; here the server is asked to end
 // the statement first, so that a canceled run has rolled back and unlocked by the time it returns.
-func connect(ctx context.Context, url string) (*pgx.Conn, error) {
-	return connectAs(ctx, url, "")
+func Connect(ctx context.Context, url string) (*pgx.Conn, error) {
+	return ConnectAs(ctx, url, "")
 }
 
-// connectAs opens a session under a name of its own.
-func connectAs(ctx context.Context, url, name string) (*pgx.Conn, error) {
+// ConnectAs opens a session under a name of its own.
+func ConnectAs(ctx context.Context, url, name string) (*pgx.Conn, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		return nil, errors.New("the database's URL cannot be read (it is not shown, for it may hold a password): " +
@@ -41,7 +44,7 @@ func connectAs(ctx context.Context, url, name string) (*pgx.Conn, error) {
 	if name != "" {
 		config.RuntimeParams["application_name"] = name
 	} else if config.RuntimeParams["application_name"] == "" {
-		config.RuntimeParams["application_name"] = applicationName
+		config.RuntimeParams["application_name"] = ApplicationName
 	}
 	config.RuntimeParams["client_encoding"] = "UTF8"
 	if config.ConnectTimeout == 0 {
@@ -59,17 +62,40 @@ func connectAs(ctx context.Context, url, name string) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// farewell is a context for what must be said to the server even when the run's own has ended.
-func farewell(ctx context.Context) (context.Context, context.CancelFunc) {
+// Farewell is a context for what must be said to the server even when the run's own has ended.
+func Farewell(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), goodbye)
 }
 
-// hangUp closes a session.
-func hangUp(ctx context.Context, conn *pgx.Conn) {
-	ctx, cancel := farewell(ctx)
+// HangUp closes a session.
+func HangUp(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := Farewell(ctx)
 	defer cancel()
 	_ = conn.Close(ctx) // the server notices by itself
 }
 
-// quoteName is a name as SQL takes it.
-func quoteName(parts ...string) string { return pgx.Identifier(parts).Sanitize() }
+// Name is a name as SQL takes it, quoted.
+func Name(parts ...string) string { return pgx.Identifier(parts).Sanitize() }
+
+// Literal is a text as SQL takes it, quoted.
+func Literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+
+// Pause sleeps unless the context ends first.
+func Pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
+
+// Ended prefers the reason why a context ended over what that did to a statement.
+func Ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}

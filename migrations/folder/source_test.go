@@ -1,4 +1,4 @@
-package migrations
+package folder
 
 import (
 	"errors"
@@ -13,17 +13,10 @@ import (
 	"github.com/golang-migrate/migrate/v4/source/iofs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-)
 
-// journal is drizzle-kit's, of "idx when tag" lines.
-func journal(entries ...string) string {
-	var list []string
-	for _, e := range entries {
-		f := strings.Fields(e)
-		list = append(list, `    {"idx": `+f[0]+`, "version": "7", "when": `+f[1]+`, "tag": "`+f[2]+`", "breakpoints": true}`)
-	}
-	return "{\n  \"version\": \"7\",\n  \"dialect\": \"postgresql\",\n  \"entries\": [\n" + strings.Join(list, ",\n") + "\n  ]\n}\n"
-}
+	"github.com/metaextract/pipeline/internal/pgtest"
+	"github.com/metaextract/pipeline/migrations/script"
+)
 
 func TestSourceReadsEveryFormat(t *testing.T) {
 	tests := []struct {
@@ -32,11 +25,11 @@ func TestSourceReadsEveryFormat(t *testing.T) {
 		format Format
 		want   []string // version name file down statements
 	}{
-		{"pairs", files("0001_a.up.sql", "SELECT 1; SELECT 2", "0001_a.down.sql", "SELECT 3", "10_b_c.up.sql", "SELECT 1", "2_x.up.sql", "VACUUM", "README.md", "hello"), Auto,
+		{"pairs", pgtest.Files("0001_a.up.sql", "SELECT 1; SELECT 2", "0001_a.down.sql", "SELECT 3", "10_b_c.up.sql", "SELECT 1", "2_x.up.sql", "VACUUM", "README.md", "hello"), Auto,
 			[]string{"1 0001_a m/0001_a.up.sql m/0001_a.down.sql", "2 2_x m/2_x.up.sql ", "10 10_b_c m/10_b_c.up.sql "}},
-		{"drizzle with a journal", files("meta/_journal.json", journal("0 100 0000_a", "1 200 0001_b"), "meta/0000_snapshot.json", "{}", "0000_a.sql", "SELECT 1", "0001_b.sql", "SELECT 1", "0001_b.down.sql", "SELECT 2"), Auto,
+		{"drizzle with a journal", pgtest.Files("meta/_journal.json", pgtest.Journal("0 100 0000_a", "1 200 0001_b"), "meta/0000_snapshot.json", "{}", "0000_a.sql", "SELECT 1", "0001_b.sql", "SELECT 1", "0001_b.down.sql", "SELECT 2"), Auto,
 			[]string{"100 0000_a m/0000_a.sql ", "200 0001_b m/0001_b.sql m/0001_b.down.sql"}},
-		{"drizzle with folders", files("20260102030405_a/migration.sql", "SELECT 1", "20260102030405_a/snapshot.json", "{}", "20260102030406_b/migration.sql", "SELECT 1", "20260102030406_b/down.sql", "SELECT 1", "notes/x.md", ""), Drizzle,
+		{"drizzle with folders", pgtest.Files("20260102030405_a/migration.sql", "SELECT 1", "20260102030405_a/snapshot.json", "{}", "20260102030406_b/migration.sql", "SELECT 1", "20260102030406_b/down.sql", "SELECT 1", "notes/x.md", ""), Drizzle,
 			[]string{"20260102030405 20260102030405_a m/20260102030405_a/migration.sql ", "20260102030406 20260102030406_b m/20260102030406_b/migration.sql m/20260102030406_b/down.sql"}},
 	}
 	for _, tt := range tests {
@@ -57,7 +50,7 @@ func TestSourceReadsEveryFormat(t *testing.T) {
 
 func TestSourceNamesEveryFault(t *testing.T) {
 	drizzle := func(entries []string, more ...string) fstest.MapFS {
-		return files(append([]string{"meta/_journal.json", journal(entries...)}, more...)...)
+		return pgtest.Files(append([]string{"meta/_journal.json", pgtest.Journal(entries...)}, more...)...)
 	}
 	const a, b = "0 100 0000_a", "1 200 0001_b"
 	tests := []struct {
@@ -79,37 +72,37 @@ func TestSourceNamesEveryFault(t *testing.T) {
 		{"no time", drizzle([]string{"0 0 0000_a"}, "0000_a.sql", "SELECT 1"), []string{"m/meta/_journal.json:5: version 0 is outside 1 to 9223372036854775807"}},
 		{"a tag that leads elsewhere", drizzle([]string{"0 100 ../../etc/x"}), []string{`m/meta/_journal.json:5: tag "../../etc/x" is no file name`}},
 		{"no entries", drizzle(nil), []string{"m/meta/_journal.json: no migrations: its list of entries is empty or missing"}},
-		{"a journal that is no JSON", files("meta/_journal.json", "{\n  \"entries\": [\n    {\"idx\": 0,,\n"),
+		{"a journal that is no JSON", pgtest.Files("meta/_journal.json", "{\n  \"entries\": [\n    {\"idx\": 0,,\n"),
 			[]string{"m/meta/_journal.json:3:15: invalid character ',' looking for beginning of object key string; take the file from git, or make it anew with drizzle-kit generate"}},
-		{"a journal that ends early", files("meta/_journal.json", "{\n  \"entries\": ["),
+		{"a journal that ends early", pgtest.Files("meta/_journal.json", "{\n  \"entries\": ["),
 			[]string{"m/meta/_journal.json:2:14: unexpected end of JSON input; take the file from git, or make it anew with drizzle-kit generate"}},
-		{"merge conflicts in the journal", files("meta/_journal.json", "{\n<<<<<<< HEAD\n"),
+		{"merge conflicts in the journal", pgtest.Files("meta/_journal.json", "{\n<<<<<<< HEAD\n"),
 			[]string{"m/meta/_journal.json:2:1: invalid character '<' looking for beginning of object key string; take the file from git, or make it anew with drizzle-kit generate"}},
-		{"a journal of another shape", files("meta/_journal.json", "{\n  \"entries\": {}\n}"),
+		{"a journal of another shape", pgtest.Files("meta/_journal.json", "{\n  \"entries\": {}\n}"),
 			[]string{"m/meta/_journal.json:2:15: { where [ is expected; take the file from git, or make it anew with drizzle-kit generate"}},
-		{"a time that is no number", files("meta/_journal.json", "{\"entries\": [\n  {\"when\": \"x\"}]}"),
+		{"a time that is no number", pgtest.Files("meta/_journal.json", "{\"entries\": [\n  {\"when\": \"x\"}]}"),
 			[]string{"m/meta/_journal.json:2:16: json: cannot unmarshal string into Go struct field entry.when of type uint64; take the file from git, or make it anew with drizzle-kit generate"}},
-		{"a journal of another database", files("meta/_journal.json", "{\"dialect\": \"mysql\", \"entries\": []}"),
+		{"a journal of another database", pgtest.Files("meta/_journal.json", "{\"dialect\": \"mysql\", \"entries\": []}"),
 			[]string{`m/meta/_journal.json:1:20: dialect is "mysql", but only postgresql can be migrated; take the file from git, or make it anew with drizzle-kit generate`}},
-		{"no journal", files("0000_a.sql", "SELECT 1"),
+		{"no journal", pgtest.Files("0000_a.sql", "SELECT 1"),
 			[]string{"m: no meta/_journal.json, without which the order of drizzle-kit's migrations is unknown: commit the meta folder (or name files NNNN_name.up.sql)"}},
 		{"both layouts of drizzle", drizzle([]string{a}, "0000_a.sql", "SELECT 1", "20260102030405_a/migration.sql", "SELECT 1"),
 			[]string{"m: both meta/_journal.json and folders with migration.sql: the upgrade to drizzle-kit 1.x is half done; finish it with `drizzle-kit up`"}},
-		{"nothing at all", files("README.md", ""),
+		{"nothing at all", pgtest.Files("README.md", ""),
 			[]string{"m: no migrations: expected NNNN_name.up.sql, or drizzle-kit's meta/_journal.json, or its folders YYYYMMDDHHMMSS_name/migration.sql"}},
-		{"folders", files("20260102030405_a/snapshot.json", "{}", "20260102030406_b/migration.sql", "SELECT 1", "20260102030406_c/migration.sql", "SELECT 1", "later_d/migration.sql", "SELECT 1", "e.sql", "SELECT 1"),
+		{"folders", pgtest.Files("20260102030405_a/snapshot.json", "{}", "20260102030406_b/migration.sql", "SELECT 1", "20260102030406_c/migration.sql", "SELECT 1", "later_d/migration.sql", "SELECT 1", "e.sql", "SELECT 1"),
 			[]string{"m/20260102030405_a: no migration.sql in it",
 				"m/20260102030406_c: made in the same second as m/20260102030406_b: give one of them another time",
 				"m/e.sql: not in a folder of its own, so it would never run",
 				"m/later_d/migration.sql: the folder's name does not begin with the 14 digits of a time"}},
-		{"pairs", files("1_a.up.sql", "SELECT 1", "01_b.up.sql", "SELECT 1", "2_c.down.sql", "SELECT 1", "3_d.sql", "SELECT 1", "4_e.up.sql.bak", "SELECT 1", "0_f.up.sql", "SELECT 1", "99999999999999999999_g.up.sql", "SELECT 1"),
+		{"pairs", pgtest.Files("1_a.up.sql", "SELECT 1", "01_b.up.sql", "SELECT 1", "2_c.down.sql", "SELECT 1", "3_d.sql", "SELECT 1", "4_e.up.sql.bak", "SELECT 1", "0_f.up.sql", "SELECT 1", "99999999999999999999_g.up.sql", "SELECT 1"),
 			[]string{"m/1_a.up.sql: version 1 is also m/01_b.up.sql: give one of them another number",
 				"m/3_d.sql: not a name golang-migrate runs: write NNNN_name.up.sql or NNNN_name.down.sql",
 				"m/4_e.up.sql.bak: golang-migrate would run this file too: rename it, or end it in .sql",
 				`m/99999999999999999999_g.up.sql: the version is no number: strconv.ParseUint: parsing "99999999999999999999": value out of range`,
 				"m/0_f.up.sql: version 0 is outside 1 to 9223372036854775807",
 				"m/2_c.down.sql: the way back of a migration that is not here: add its .up.sql"}},
-		{"what cannot run", files(
+		{"what cannot run", pgtest.Files(
 			"1_a.up.sql", "-- Custom SQL migration file, put your code below! --",
 			"2_b.up.sql", "SELECT 1;\nCOMMIT;",
 			"3_c.up.sql", "COPY t FROM stdin;",
@@ -138,7 +131,7 @@ func TestSourceNamesEveryFault(t *testing.T) {
 }
 
 func TestSourceAgreesWithTheEnginesOwn(t *testing.T) {
-	folder := files("1_a.up.sql", "SELECT 1", "1_a.down.sql", "SELECT 2", "3_c.up.sql", "SELECT 3", "20_d.up.sql", "SELECT 4")
+	folder := pgtest.Files("1_a.up.sql", "SELECT 1", "1_a.down.sql", "SELECT 2", "3_c.up.sql", "SELECT 3", "20_d.up.sql", "SELECT 4")
 	theirs, err := iofs.New(folder, "m")
 	require.NoError(t, err)
 	ours, err := Open(folder, "m", SQL)
@@ -169,31 +162,15 @@ func TestSourceAgreesWithTheEnginesOwn(t *testing.T) {
 	require.NoError(t, ours.Close())
 }
 
-func TestOutsideTransactionIsRecognised(t *testing.T) {
-	for text, want := range map[string]bool{
-		"CREATE INDEX CONCURRENTLY i ON t (a)": true, "create unique index /* x */ concurrently on t (a)": true, "CREATE INDEX i ON t (concurrently)": false,
-		"DROP INDEX CONCURRENTLY i": true, "DROP INDEX i": false, "REINDEX TABLE CONCURRENTLY t": true, "REINDEX (CONCURRENTLY) TABLE t": true,
-		"REINDEX TABLE t": false, "REINDEX DATABASE d": true, "VACUUM t": true, "ANALYZE t": false, "ALTER SYSTEM SET a = 1": true, "CREATE DATABASE d": true,
-		"ALTER DATABASE d SET TABLESPACE x": true, "ALTER DATABASE d SET work_mem = '1'": false, "CLUSTER": true, "CLUSTER t": false,
-		"ALTER TABLE p DETACH PARTITION c CONCURRENTLY": true, "ALTER TABLE p DETACH PARTITION c": false, "CREATE SUBSCRIPTION s": true,
-		"REFRESH MATERIALIZED VIEW CONCURRENTLY v": false, "SELECT 'CREATE INDEX CONCURRENTLY'": false, "-- VACUUM\nSELECT 1": false,
-		"-- deploy: no-transaction\nSELECT 1": true, "SELECT 1; -- deploy: no-transaction": true, "SELECT '-- deploy: no-transaction'": false,
-	} {
-		s, err := parse("f", text)
-		require.NoError(t, err, text)
-		assert.Equal(t, want, s.outside, text)
-	}
-}
-
 func FuzzJournal(f *testing.F) {
-	f.Add([]byte(journal("0 100 0000_a", "1 200 0001_b")))
+	f.Add([]byte(pgtest.Journal("0 100 0000_a", "1 200 0001_b")))
 	f.Add([]byte(`{"entries": [`))
 	f.Add([]byte(`{"entries": [{"idx": 1e3}]} x`))
 	f.Add([]byte(`[]`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		entries, at, err := parseJournal(body)
 		if err != nil {
-			if line, column := lineColumn(string(body), int(at)); line < 1 || column < 1 || line > strings.Count(string(body), "\n")+1 {
+			if line, column := script.LineColumn(string(body), int(at)); line < 1 || column < 1 || line > strings.Count(string(body), "\n")+1 {
 				t.Fatalf("an error at %d:%d", line, column)
 			}
 			return

@@ -1,9 +1,12 @@
-package migrations
+package folder
 
 import (
 	"errors"
 	"fmt"
 )
+
+// ErrRewritten: a release changes migrations that the running one has applied.
+var ErrRewritten = errors.New("applied migrations do not change")
 
 // Follows checks that a database brought to the running release's folder can go on with this one: every migration of the
 // running release is still here, unchanged, and what is new comes after all of them. The error names each that is not so
@@ -15,7 +18,7 @@ import (
 func (s *Source) Follows(running *Source) error {
 	var faults []error
 	for _, old := range running.migrations {
-		i, found := s.find(old.Version)
+		i, found := s.Find(old.Version)
 		switch {
 		case !found:
 			faults = append(faults, fmt.Errorf("%s: the running release has applied it (version %d), and it is not here any more: %w", old.File, old.Version, ErrRewritten))
@@ -26,13 +29,10 @@ func (s *Source) Follows(running *Source) error {
 	}
 	last := running.migrations[len(running.migrations)-1]
 	for _, m := range s.migrations {
-		if _, known := running.find(m.Version); !known && m.Version < last.Version {
+		if _, known := running.Find(m.Version); !known && m.Version < last.Version {
 			faults = append(faults, fmt.Errorf("%s: new, but its version %d is below %d of %s, which the running release has applied, so it would never run: generate it anew on top: %w",
 				m.File, m.Version, last.Version, last.Name, ErrRewritten))
 		}
 	}
 	return errors.Join(faults...)
 }
-
-// Source is the folder the migrator applies.
-func (m *Migrator) Source() *Source { return m.source }
