@@ -5,6 +5,7 @@ package pgtest
 import (
 	"context"
 	"crypto/rand"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -155,4 +156,30 @@ func Journal(entries ...string) string {
 		list = append(list, `    {"idx": `+f[0]+`, "version": "7", "when": `+f[1]+`, "tag": "`+f[2]+`", "breakpoints": true}`)
 	}
 	return "{\n  \"version\": \"7\",\n  \"dialect\": \"postgresql\",\n  \"entries\": [\n" + strings.Join(list, ",\n") + "\n  ]\n}\n"
+}
+
+// Copy makes a database of another one, to which nobody must be connected.
+func Copy(t testing.TB, template string) string {
+	t.Helper()
+	server, err := pg.OnDatabase(template, "postgres")
+	require.NoError(t, err)
+	u, err := url.Parse(template)
+	require.NoError(t, err)
+	name := "test_" + strings.ToLower(rand.Text())
+	Eventually(t, server, "NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = '"+u.Path[1:]+"')")
+	Exec(t, server, "CREATE DATABASE "+name+" TEMPLATE "+u.Path[1:])
+	t.Cleanup(func() { Exec(t, server, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
+	address, err := pg.OnDatabase(template, name)
+	require.NoError(t, err)
+	return address
+}
+
+// Drop removes a database before its test ends.
+func Drop(t testing.TB, address string) {
+	t.Helper()
+	server, err := pg.OnDatabase(address, "postgres")
+	require.NoError(t, err)
+	u, err := url.Parse(address)
+	require.NoError(t, err)
+	Exec(t, server, "DROP DATABASE IF EXISTS "+u.Path[1:]+" WITH (FORCE)")
 }

@@ -21,7 +21,7 @@ const Query = `
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 		LEFT JOIN pg_catalog.pg_class t ON t.oid = c.reltoastrelid
 	WHERE c.relkind IN ('r', 'p', 'm', 'v', 'S', 'f') AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
-		AND c.relname <> ALL ('{schema_migrations,deploy_migrations,deploy_schema_migrations}');`
+		AND c.relname <> ALL ('{schema_migrations,deploy_schema_migrations,deploy_migrations,deploy_releases,deploy_catalog,deploy_backfills}');`
 
 // LocksQuery lists the locks this session holds, before it commits.
 const LocksQuery = `
@@ -33,6 +33,9 @@ var strength = []string{
 	"AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock",
 	"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock",
 }
+
+// Strength orders lock modes by what they keep out: 0 for none, 8 for AccessExclusiveLock.
+func Strength(mode string) int { return slices.Index(strength, mode) + 1 }
 
 // relation is a table or the like, by its oid, as it was at one moment.
 type relation struct {

@@ -12,7 +12,7 @@ import (
 // entry is a line of drizzle-kit's journal.
 type entry struct {
 	Index int    `json:"idx"`
-	When  uint64 `json:"when"` // milliseconds since 1970
+	When  int64  `json:"when"` // milliseconds since 1970
 	Tag   string `json:"tag"`
 
 	line int

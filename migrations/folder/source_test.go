@@ -34,7 +34,7 @@ func TestSourceReadsEveryFormat(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, err := Open(tt.folder, "m", tt.format)
+			s, err := Open(tt.folder, Options{Dir: "m", Format: tt.format})
 			require.NoError(t, err)
 			var got []string
 			for _, m := range s.Migrations() {
@@ -61,15 +61,15 @@ func TestSourceNamesEveryFault(t *testing.T) {
 		{"an entry without a file", drizzle([]string{a, b}, "0000_a.sql", "SELECT 1"),
 			[]string{"m/meta/_journal.json:6: no file m/0001_b.sql: restore it, or remove the entry if it was never applied"}},
 		{"files without an entry", drizzle([]string{a}, "0000_a.sql", "SELECT 1", "0001_b.sql", "SELECT 1", "0002_c.down.sql", "SELECT 1"),
-			[]string{"m/0001_b.sql: not in m/meta/_journal.json, so it would never run: make migrations with drizzle-kit generate",
-				"m/0002_c.down.sql: not in m/meta/_journal.json, so it would never run: make migrations with drizzle-kit generate"}},
+			[]string{`m/0001_b.sql: not in m/meta/_journal.json, so it would never run: make migrations with drizzle-kit generate, or, where it has been applied everywhere, add {file: m/0001_b.sql, after: "0000_a"} to database.accept`,
+				"m/0002_c.down.sql: the way back of a migration that is not here: restore the migration, or remove the file"}},
 		{"the same idx twice", drizzle([]string{a, "0 200 0001_b"}, "0000_a.sql", "SELECT 1", "0001_b.sql", "SELECT 1"),
-			[]string{`m/meta/_journal.json:6: idx 0 of "0001_b" is also that of "0000_a" in line 5`}},
+			[]string{`m/meta/_journal.json:6: idx 0 of "0001_b" is also that of "0000_a" in line 5: number the entries 0, 1, 2 … (drizzle-orm goes by when alone, so nothing else changes)`}},
 		{"the same when twice", drizzle([]string{a, "1 100 0001_b"}, "0000_a.sql", "SELECT 1", "0001_b.sql", "SELECT 1"),
-			[]string{`m/meta/_journal.json:6: when 100 of "0001_b" is also that of "0000_a" in line 5`}},
+			[]string{`m/meta/_journal.json:6: when 100 of "0001_b" is also that of "0000_a" in line 5: generate it anew on top, or, where it has been applied everywhere, remove the entry and add {file: m/0001_b.sql, after: "0000_a"} to database.accept`}},
 		{"an entry older than the one before", drizzle([]string{a, "1 99 0001_b"}, "0000_a.sql", "SELECT 1", "0001_b.sql", "SELECT 1"),
-			[]string{`m/meta/_journal.json:6: when 99 of "0001_b" is before 100 of "0000_a": a database that has the latter would never get the former; generate it anew on top`}},
-		{"no time", drizzle([]string{"0 0 0000_a"}, "0000_a.sql", "SELECT 1"), []string{"m/meta/_journal.json:5: version 0 is outside 1 to 9223372036854775807"}},
+			[]string{`m/meta/_journal.json:6: when 99 of "0001_b" is before 100 of "0000_a": a database that has the latter would never get the former; generate it anew on top, or, where it has been applied everywhere, remove the entry and add {file: m/0001_b.sql, after: "0000_a"} to database.accept`}},
+		{"no time", drizzle([]string{"0 0 0000_a"}, "0000_a.sql", "SELECT 1"), []string{`m/meta/_journal.json:5: when 0 of "0000_a" is no time in milliseconds: take the file from git, or generate the migration anew`}},
 		{"a tag that leads elsewhere", drizzle([]string{"0 100 ../../etc/x"}), []string{`m/meta/_journal.json:5: tag "../../etc/x" is no file name`}},
 		{"no entries", drizzle(nil), []string{"m/meta/_journal.json: no migrations: its list of entries is empty or missing"}},
 		{"a journal that is no JSON", pgtest.Files("meta/_journal.json", "{\n  \"entries\": [\n    {\"idx\": 0,,\n"),
@@ -81,26 +81,30 @@ func TestSourceNamesEveryFault(t *testing.T) {
 		{"a journal of another shape", pgtest.Files("meta/_journal.json", "{\n  \"entries\": {}\n}"),
 			[]string{"m/meta/_journal.json:2:15: { where [ is expected; take the file from git, or make it anew with drizzle-kit generate"}},
 		{"a time that is no number", pgtest.Files("meta/_journal.json", "{\"entries\": [\n  {\"when\": \"x\"}]}"),
-			[]string{"m/meta/_journal.json:2:16: json: cannot unmarshal string into Go struct field entry.when of type uint64; take the file from git, or make it anew with drizzle-kit generate"}},
+			[]string{"m/meta/_journal.json:2:16: json: cannot unmarshal string into Go struct field entry.when of type int64; take the file from git, or make it anew with drizzle-kit generate"}},
 		{"a journal of another database", pgtest.Files("meta/_journal.json", "{\"dialect\": \"mysql\", \"entries\": []}"),
 			[]string{`m/meta/_journal.json:1:20: dialect is "mysql", but only postgresql can be migrated; take the file from git, or make it anew with drizzle-kit generate`}},
-		{"no journal", pgtest.Files("0000_a.sql", "SELECT 1"),
+		{"no journal, seen by a breakpoint", pgtest.Files("0000_a.sql", "SELECT 1;--> statement-breakpoint\nSELECT 2"),
+			[]string{"m: no meta/_journal.json, without which the order of drizzle-kit's migrations is unknown: commit the meta folder (or name files NNNN_name.up.sql)"}},
+		{"no journal, seen by a snapshot", pgtest.Files("0000_a.sql", "SELECT 1", "meta/0000_snapshot.json", "{}"),
 			[]string{"m: no meta/_journal.json, without which the order of drizzle-kit's migrations is unknown: commit the meta folder (or name files NNNN_name.up.sql)"}},
 		{"both layouts of drizzle", drizzle([]string{a}, "0000_a.sql", "SELECT 1", "20260102030405_a/migration.sql", "SELECT 1"),
 			[]string{"m: both meta/_journal.json and folders with migration.sql: the upgrade to drizzle-kit 1.x is half done; finish it with `drizzle-kit up`"}},
 		{"nothing at all", pgtest.Files("README.md", ""),
-			[]string{"m: no migrations: expected NNNN_name.up.sql, or drizzle-kit's meta/_journal.json, or its folders YYYYMMDDHHMMSS_name/migration.sql"}},
+			[]string{"m: no migrations: expected NNNN_name.up.sql, NNN_name.sql, or drizzle-kit's meta/_journal.json, or its folders YYYYMMDDHHMMSS_name/migration.sql"}},
 		{"folders", pgtest.Files("20260102030405_a/snapshot.json", "{}", "20260102030406_b/migration.sql", "SELECT 1", "20260102030406_c/migration.sql", "SELECT 1", "later_d/migration.sql", "SELECT 1", "e.sql", "SELECT 1"),
-			[]string{"m/20260102030405_a: no migration.sql in it",
-				"m/20260102030406_c: made in the same second as m/20260102030406_b: give one of them another time",
-				"m/e.sql: not in a folder of its own, so it would never run",
-				"m/later_d/migration.sql: the folder's name does not begin with the 14 digits of a time"}},
-		{"pairs", pgtest.Files("1_a.up.sql", "SELECT 1", "01_b.up.sql", "SELECT 1", "2_c.down.sql", "SELECT 1", "3_d.sql", "SELECT 1", "4_e.up.sql.bak", "SELECT 1", "0_f.up.sql", "SELECT 1", "99999999999999999999_g.up.sql", "SELECT 1"),
-			[]string{"m/1_a.up.sql: version 1 is also m/01_b.up.sql: give one of them another number",
-				"m/3_d.sql: not a name golang-migrate runs: write NNNN_name.up.sql or NNNN_name.down.sql",
+			[]string{"m/20260102030405_a: no migration.sql in it: restore it, or remove the folder if it was never applied",
+				"m/20260102030406_c/migration.sql: made in the same second as m/20260102030406_b/migration.sql: give the one that was not applied another time, or, where it has been applied everywhere, add {file: m/20260102030406_c/migration.sql, after: \"20260102030406_b\"} to database.accept",
+				"m/e.sql: not in a folder of its own, so it would never run: make migrations with drizzle-kit generate, or, where it has been applied everywhere, add {file: m/e.sql, after: \"20260102030406_c\"} to database.accept",
+				"m/later_d/migration.sql: the folder's name does not begin with the 14 digits of a time: rename it, or, where it has been applied everywhere, add {file: m/later_d/migration.sql, after: \"\"} to database.accept"}},
+		{"pairs", pgtest.Files("1_a.up.sql", "SELECT 1", "01_b.up.sql", "SELECT 1", "2_c.down.sql", "SELECT 1", "3_d.sql", "SELECT 1", "5_g.up.sql", "SELECT 1", "5_g.down.sql", "SELECT 1", "5_h.down.sql", "SELECT 1", "6_i.verify.sql", "SELECT 1", "9223372036854775808_j.up.sql", "SELECT 1", "4_e.up.sql.bak", "SELECT 1", "0_f.up.sql", "SELECT 1", "99999999999999999999_g.up.sql", "SELECT 1"),
+			[]string{`m/1_a.up.sql: version 1 is also m/01_b.up.sql: give the one that was not applied another number, or, where it has been applied everywhere, add {file: m/1_a.up.sql, after: "01_b"} to database.accept`,
+				`m/3_d.sql: not a name golang-migrate runs: write NNNN_name.up.sql or NNNN_name.down.sql, or, where it has been applied everywhere, add {file: m/3_d.sql, after: "1_a"} to database.accept`,
+				"m/5_h.down.sql: version 5 goes back by m/5_g.down.sql too: remove one of them",
+				"m/6_i.verify.sql: the check of a migration that is not here: restore the migration, or remove the file",
+				"m/9223372036854775808_j.up.sql: the version is outside 0 to 9223372036854775807",
 				"m/4_e.up.sql.bak: golang-migrate would run this file too: rename it, or end it in .sql",
 				`m/99999999999999999999_g.up.sql: the version is no number: strconv.ParseUint: parsing "99999999999999999999": value out of range`,
-				"m/0_f.up.sql: version 0 is outside 1 to 9223372036854775807",
 				"m/2_c.down.sql: the way back of a migration that is not here: add its .up.sql"}},
 		{"what cannot run", pgtest.Files(
 			"1_a.up.sql", "-- Custom SQL migration file, put your code below! --",
@@ -123,7 +127,7 @@ func TestSourceNamesEveryFault(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := Open(tt.folder, "m", Auto)
+			_, err := Open(tt.folder, Options{Dir: "m"})
 			require.Error(t, err)
 			assert.ElementsMatch(t, tt.want, strings.Split(err.Error(), "\n"))
 		})
@@ -134,7 +138,7 @@ func TestSourceAgreesWithTheEnginesOwn(t *testing.T) {
 	folder := pgtest.Files("1_a.up.sql", "SELECT 1", "1_a.down.sql", "SELECT 2", "3_c.up.sql", "SELECT 3", "20_d.up.sql", "SELECT 4")
 	theirs, err := iofs.New(folder, "m")
 	require.NoError(t, err)
-	ours, err := Open(folder, "m", SQL)
+	ours, err := Open(folder, Options{Dir: "m", Format: SQL})
 	require.NoError(t, err)
 	same := func(what string, v uint, f func(source.Driver) (any, error)) {
 		want, wantErr := f(theirs)

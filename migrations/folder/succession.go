@@ -22,7 +22,7 @@ func (s *Source) Follows(running *Source) error {
 		switch {
 		case !found:
 			faults = append(faults, fmt.Errorf("%s: the running release has applied it (version %d), and it is not here any more: %w", old.File, old.Version, ErrRewritten))
-		case s.migrations[i].SHA256 != old.SHA256:
+		case !s.migrations[i].holds(old):
 			faults = append(faults, fmt.Errorf("%s: the running release has applied it with other content, which will not change any more: undo the edit and write a new migration: %w",
 				s.migrations[i].File, ErrRewritten))
 		}
@@ -35,4 +35,16 @@ func (s *Source) Follows(running *Source) error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// holds says whether a migration has all of another's files, unchanged. More of them is what accepting files is: the
+// database has them already, by another runner.
+func (m Migration) holds(old Migration) bool {
+	kept := 0
+	for _, f := range m.Files {
+		if kept < len(old.Files) && f.SHA256 == old.Files[kept].SHA256 {
+			kept++
+		}
+	}
+	return kept == len(old.Files)
 }

@@ -40,16 +40,19 @@ type Declared struct {
 // Query is a query in a comment.
 type Query struct {
 	SQL  string
+	File string
 	Line int
 }
 
 // Backfill is how a statement goes through a table in batches of a key's range, which the statement names as $1 and $2:
-// WHERE id >= $1 AND id < $2.
+// WHERE id BETWEEN $1 AND $2. Both ends are keys of rows in the batch, so that the last range has an end in every type that
+// has an order; GitLab's batched background migrations take the same form.
 type Backfill struct {
 	Table string        // as SQL takes it
-	Key   string        // a column that is unique, NOT NULL and indexed, of any type that has an order, as SQL takes it
+	Key   string        // a column that is NOT NULL and indexed, of any type that has an order, as SQL takes it
 	Batch int           // rows in a batch; DefaultBatch
 	Pause time.Duration // between batches, at least; it grows where others are kept waiting
+	File  string
 	Line  int
 }
 
@@ -71,7 +74,7 @@ func (s *Script) declare(c comment) error {
 	needs := func(what string) error {
 		return s.fault(c.at, "%s %s: write `%s %s %s`", prefix, name, prefix, name, what)
 	}
-	line, _ := LineColumn(s.Source, c.at)
+	file, line, _ := s.Position(c.at)
 	d := &s.Declared
 	switch name {
 	case "no-transaction":
@@ -95,7 +98,7 @@ func (s *Script) declare(c comment) error {
 		if argument == "" {
 			return needs("SELECT …, in one line")
 		}
-		d.Verify = append(d.Verify, Query{SQL: strings.TrimSuffix(argument, ";"), Line: line})
+		d.Verify = append(d.Verify, Query{SQL: strings.TrimSuffix(argument, ";"), File: file, Line: line})
 	case "allow":
 		finding, reason, _ := strings.Cut(argument, " ")
 		if reason = strings.TrimSpace(reason); reason == "" {
@@ -111,9 +114,9 @@ func (s *Script) declare(c comment) error {
 			return s.fault(c.at, "%s %s: %v: write `%s backfill TABLE by COLUMN [batch ROWS] [pause DURATION]`", prefix, name, err, prefix)
 		}
 		if d.Backfill != nil {
-			return s.fault(c.at, "a file is one backfill: line %d declares another", d.Backfill.Line)
+			return s.fault(c.at, "a migration is one backfill: %s:%d declares another", d.Backfill.File, d.Backfill.Line)
 		}
-		b.Line = line
+		b.File, b.Line = file, line
 		d.Backfill = b
 	default:
 		return s.fault(c.at, "%s %q is unknown: write %s", prefix, name, declarations)
@@ -121,10 +124,11 @@ func (s *Script) declare(c comment) error {
 	return nil
 }
 
-var backfillForm = regexp.MustCompile(`^(\S+) by (\S+)((?: (?:batch|pause) \S+)*)$`)
+// backfillForm takes names with white space where they are quoted.
+var backfillForm = regexp.MustCompile(`^((?:"(?:[^"]|"")+"|[^\s"])+)\s+by\s+((?:"(?:[^"]|"")+"|[^\s"])+)((?:\s+(?:batch|pause)\s+\S+)*)$`)
 
 func parseBackfill(argument string) (*Backfill, error) {
-	match := backfillForm.FindStringSubmatch(strings.Join(strings.Fields(argument), " "))
+	match := backfillForm.FindStringSubmatch(argument)
 	if match == nil {
 		return nil, fmt.Errorf("%q is no backfill", argument)
 	}
@@ -153,17 +157,61 @@ func (s *Script) checkBackfill() error {
 		return nil
 	}
 	at := func(format string, args ...any) error {
-		return fmt.Errorf("%s:%d: %s", s.File, b.Line, fmt.Sprintf(format, args...))
+		return fmt.Errorf("%s:%d: %s", b.File, b.Line, fmt.Sprintf(format, args...))
 	}
 	if len(s.Statements) != 1 {
 		return at("a backfill is one statement, and the file has %d: put the others into migrations of their own", len(s.Statements))
 	}
 	st := s.Statements[0]
-	if sql := s.SQL(0); !strings.Contains(sql, "$1") || !strings.Contains(sql, "$2") {
-		return at("the statement does not name the batch: add WHERE %s >= $1 AND %s < $2", b.Key, b.Key)
+	if !namesRange(s.Plain(0), b.Key) {
+		return at("the statement must name the batch as %s BETWEEN $1 AND $2, and in no other way: both ends belong to it, so %[1]s < $2 would leave rows out", b.Key)
 	}
 	if !st.Begins("UPDATE") && !st.Begins("INSERT") && !st.Begins("DELETE") && !st.Begins("MERGE") && !st.Begins("WITH") {
 		return at("a backfill is an UPDATE, INSERT, DELETE or MERGE")
 	}
 	return nil
+}
+
+// lexeme is a part of a statement without comments: a quoted text, a quoted name, a parameter, a word, a comparison, or
+// any other character.
+var lexeme = regexp.MustCompile(`'(?:[^']|'')*'|"(?:[^"]|"")*"|\$[0-9]+|[\pL_][\pL\pN_$]*|[<>=!]+|\S`)
+
+// namesRange says whether a statement uses $1 and $2, and only in KEY BETWEEN $1 AND $2 or KEY >= $1 AND KEY <= $2. Casts
+// may follow the parameters.
+func namesRange(sql, key string) bool {
+	parts := lexeme.FindAllString(sql, -1)
+	part := func(i int) string {
+		if i < 0 {
+			return ""
+		}
+		return strings.ToUpper(parts[i])
+	}
+	isKey := func(i int) bool { return i >= 0 && folded(parts[i]) == folded(key) }
+	lower, upper, between := false, false, false
+	for i, p := range parts {
+		switch p {
+		case "$1":
+			between = part(i-1) == "BETWEEN"
+			if (!between && part(i-1) != ">=") || !isKey(i-2) {
+				return false
+			}
+			lower = true
+		case "$2":
+			if (!between || part(i-1) != "AND") && (part(i-1) != "<=" || !isKey(i-2)) {
+				return false
+			}
+			upper, between = true, false
+		default: // what stands between $1 and AND is a cast
+			between = between && part(i-1) != "AND"
+		}
+	}
+	return lower && upper
+}
+
+// folded is a name as PostgreSQL reads it.
+func folded(name string) string {
+	if len(name) > 1 && name[0] == '"' {
+		return strings.ReplaceAll(name[1:len(name)-1], `""`, `"`)
+	}
+	return strings.ToLower(name)
 }

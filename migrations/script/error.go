@@ -83,8 +83,8 @@ func (s *Script) Explain(err *pgconn.PgError, base, statement int) *Error {
 		}
 	}
 	if at >= 0 {
-		e.Line, e.Column = LineColumn(s.Source, at)
-		e.Text = strings.TrimSuffix(strings.Split(s.Source, "\n")[e.Line-1], "\r")
+		e.File, e.Line, e.Column = s.Position(at)
+		e.Text = lineAt(s.Source, at)
 		if err.Position == 0 {
 			e.Column = 0
 		}
@@ -110,6 +110,13 @@ func hint(err *pgconn.PgError, committing bool) string {
 		return "every statement was done; the commit failed"
 	}
 	return ""
+}
+
+// lineAt is the line of a text that a byte is in, without its end.
+func lineAt(text string, at int) string {
+	at = min(max(at, 0), len(text))
+	line, _, _ := strings.Cut(text[strings.LastIndexByte(text[:at], '\n')+1:], "\n")
+	return strings.TrimSuffix(line, "\r")
 }
 
 // byteOffset is where a character of a text begins.

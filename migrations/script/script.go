@@ -3,7 +3,10 @@
 package script
 
 import (
+	"bytes"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -20,6 +23,8 @@ type Script struct {
 	Statements []Statement
 	Outside    bool // it cannot or must not run in a transaction
 	Declared   Declared
+
+	segments []segment // the files that it joins
 }
 
 // Parse looks at a file without a database. It refuses what would break the promise that a file, its version and
@@ -35,6 +40,7 @@ func Parse(file, body string) (*Script, error) {
 		return nil, s.fault(invalidUTF8(body), "not UTF-8: save the file as UTF-8")
 	}
 	found := split(body)
+	s.segments = found.segments
 	if found.backslash >= 0 {
 		return nil, s.fault(found.backslash, "a command of psql, which only psql knows: remove the line")
 	}
@@ -43,7 +49,10 @@ func Parse(file, body string) (*Script, error) {
 		blank(text, at, at+len(breakpoint))
 		text[at] = ';'
 	}
-	s.Statements = unwrap(found.statements, text)
+	for _, part := range found.segments {
+		part.end(text)
+	}
+	s.Statements = bounded(s.unwrapEach(found.statements, text), text)
 	s.Text = string(text)
 	for _, c := range found.comments {
 		if err := s.declare(c); err != nil {
@@ -63,15 +72,25 @@ func Parse(file, body string) (*Script, error) {
 // SQL is the text of a statement, by its place.
 func (s *Script) SQL(i int) string { return s.Text[s.Statements[i].Start:s.Statements[i].End] }
 
-// Line is the line that a statement begins in, from 1.
+// Plain is the text of a statement without comments, which become blanks.
+func (s *Script) Plain(i int) string {
+	st := s.Statements[i]
+	text := []byte(s.Text[st.Start:st.End])
+	for _, c := range split(string(text)).skipped {
+		blank(text, c.start, c.end)
+	}
+	return string(text)
+}
+
+// Line is the line of its file that a statement begins in, from 1.
 func (s *Script) Line(i int) int {
-	line, _ := LineColumn(s.Source, s.Statements[i].Start)
+	_, line := s.Place(i)
 	return line
 }
 
 func (s *Script) fault(at int, format string, args ...any) error {
-	line, column := LineColumn(s.Source, at)
-	return fmt.Errorf("%s:%d:%d: %s", s.File, line, column, fmt.Sprintf(format, args...))
+	file, line, column := s.Position(at)
+	return fmt.Errorf("%s:%d:%d: %s", file, line, column, fmt.Sprintf(format, args...))
 }
 
 // unwrap removes BEGIN at the start and COMMIT at the end, which golang-migrate's documentation told people to write:
@@ -90,6 +109,20 @@ func unwrap(statements []Statement, text []byte) []Statement {
 	blank(text, first.Start, first.End)
 	blank(text, last.Start, last.End)
 	return statements[1 : len(statements)-1]
+}
+
+// endless is a setting by which a statement would wait for ever. pg_dump writes such settings at the head of what it dumps.
+var endless = regexp.MustCompile(`(?i)^(?:set\s+(?:session\s+|local\s+)?(?:lock_timeout|statement_timeout|idle_in_transaction_session_timeout)\s*(?:=|to)\s*(?:'?0(?:ms|s|min|h|d)?'?|default)|reset\s+(?:lock_timeout|statement_timeout|idle_in_transaction_session_timeout|all))$`)
+
+// bounded leaves out the statements that take the timeouts away: a migration may choose others, but none without end.
+func bounded(statements []Statement, text []byte) []Statement {
+	return slices.DeleteFunc(slices.Clone(statements), func(st Statement) bool {
+		if !endless.Match(bytes.TrimSpace(text[st.Start:st.End])) {
+			return false
+		}
+		blank(text, st.Start, st.End)
+		return true
+	})
 }
 
 // plainly is a statement of one word, with or without a word that means nothing.

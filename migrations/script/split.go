@@ -30,6 +30,8 @@ type splitter struct {
 	statements []Statement
 
 	comments    []comment // those of one line
+	segments    []segment
+	skipped     []span // comments of either kind
 	breakpoints []int
 	backslash   int // of the first one outside quotes: a psql command; -1 for none
 }
@@ -43,6 +45,9 @@ func split(text string) *splitter {
 	return s
 }
 
+// span is a part of the text, in bytes.
+type span struct{ start, end int }
+
 // comment is one of one line, with its dashes.
 type comment struct {
 	at   int
@@ -55,10 +60,14 @@ func (s *splitter) step() {
 	switch {
 	case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v':
 		s.at++
+	case s.beginsFile():
+		s.file()
 	case strings.HasPrefix(rest, "--"):
 		s.comment()
 	case strings.HasPrefix(rest, "/*"):
-		s.at += blockComment(rest)
+		length := blockComment(rest)
+		s.skipped = append(s.skipped, span{s.at, s.at + length})
+		s.at += length
 	case c == '\'':
 		s.token(quoted(rest, '\''))
 	case c == '"':
@@ -119,6 +128,7 @@ func (s *splitter) comment() {
 		end = len(rest)
 	}
 	s.comments = append(s.comments, comment{s.at, rest[:end]})
+	s.skipped = append(s.skipped, span{s.at, s.at + end})
 	s.at += end
 }
 
