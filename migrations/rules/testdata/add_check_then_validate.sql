@@ -1,0 +1,2 @@
+ALTER TABLE accounts ADD CONSTRAINT positive_balance CHECK (balance >= 0) NOT VALID;
+ALTER TABLE accounts VALIDATE CONSTRAINT positive_balance;

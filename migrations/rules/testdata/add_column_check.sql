@@ -1,0 +1,3 @@
+ALTER TABLE users
+  ADD COLUMN age bigint
+    CHECK (age > 0);

@@ -1,0 +1,1 @@
+ALTER TABLE posts ADD COLUMN slug text DEFAULT lower(md5('x'));

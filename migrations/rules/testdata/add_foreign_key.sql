@@ -1,0 +1,3 @@
+ALTER TABLE posts
+  ADD CONSTRAINT posts_author_fkey
+  FOREIGN KEY (author_id) REFERENCES users (id) ON DELETE CASCADE;

@@ -1,0 +1,1 @@
+ALTER DOMAIN email ADD CONSTRAINT has_at CHECK (VALUE ~ '@');

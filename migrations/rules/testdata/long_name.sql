@@ -1,0 +1,1 @@
+ALTER TABLE users ADD COLUMN this_name_is_much_longer_than_postgresql_allows_names_to_be_in_total text;

@@ -1,0 +1,2 @@
+CREATE TABLE logs (id bigint);
+ALTER TABLE logs ADD PRIMARY KEY (id);
