@@ -11,16 +11,17 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/metaextract/pipeline/internal/dagger"
 	"github.com/metaextract/pipeline/migrations/backup"
 )
 
-// Dumper runs pg_dump and pg_restore in containers of the server's image. Owners and privileges are not restored: the
-// roles they name are no part of a backup of a database, and a scratch server that proves one has none of them.
+// Dumper runs pg_dump and pg_restore in containers of the server's image.
 type Dumper struct {
-	Client  *dagger.Client
-	Version string // of PostgreSQL; pg_dump refuses a server that is newer than itself
+	Client *dagger.Client
+	Tag    string // of PostgreSQL's image; pg_dump refuses a server that is newer than itself
 }
 
 var _ backup.Dumper = (*Dumper)(nil)
@@ -28,9 +29,19 @@ var _ backup.Dumper = (*Dumper)(nil)
 // dumpFile is where the backup is in the container.
 const dumpFile = "/backup/dump"
 
-// Dump implements backup.Dumper.
+// Version is that of the image. Its full form is not asked for: pg_dump of one major version reads every server of it.
+func (d *Dumper) Version(context.Context, string) (backup.Version, error) {
+	full := cmp.Or(d.Tag, postgresVersion)
+	major, err := strconv.Atoi(strings.SplitN(full, ".", 2)[0])
+	if err != nil {
+		return backup.Version{}, fmt.Errorf("PostgreSQL %q is no version: its major number comes first", full)
+	}
+	return backup.Version{Major: major, Full: full}, nil
+}
+
+// Dump implements backup.Dumper, compressed as lightly as on a host.
 func (d *Dumper) Dump(ctx context.Context, url, snapshot string, w io.Writer) error {
-	args := []string{"pg_dump", "--format=custom", "--file", dumpFile}
+	args := []string{"pg_dump", "--format=custom", "--compress=1", "--lock-wait-timeout=60s", "--file", dumpFile}
 	if snapshot != "" {
 		args = append(args, "--snapshot="+snapshot)
 	}
@@ -45,7 +56,7 @@ func (d *Dumper) Dump(ctx context.Context, url, snapshot string, w io.Writer) er
 	defer os.RemoveAll(dir)
 	local := filepath.Join(dir, "dump")
 	if _, err := container.File(dumpFile).Export(ctx, local); err != nil {
-		return fmt.Errorf("dump database: %w", toolError(err))
+		return fmt.Errorf("dump database: %w", complained("pg_dump", err))
 	}
 	file, err := os.Open(local)
 	if err != nil {
@@ -56,33 +67,54 @@ func (d *Dumper) Dump(ctx context.Context, url, snapshot string, w io.Writer) er
 	return err
 }
 
-// Restore implements backup.Dumper, in one transaction: after an error nothing of the backup is there.
-func (d *Dumper) Restore(ctx context.Context, url string, r io.Reader) error {
+// Restore implements backup.Dumper.
+func (d *Dumper) Restore(ctx context.Context, url, file string, load backup.Load) error {
 	dir, err := os.MkdirTemp(".", "restore-") // in the working directory: from there alone the engine takes files
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	file, err := os.OpenFile(filepath.Join(dir, "dump"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
+	if err := copyFile(file, filepath.Join(dir, filepath.Base(dumpFile))); err != nil {
+		return fmt.Errorf("hand the backup to the engine: %w", err)
 	}
-	if _, err = io.Copy(file, r); err != nil {
-		_ = file.Close()
-		return err
+	args := []string{"pg_restore", "--exit-on-error"}
+	if !load.Tablespaces {
+		args = append(args, "--no-tablespaces")
 	}
-	if err := file.Close(); err != nil {
-		return err
+	if load.Jobs > 1 {
+		args = append(args, "--jobs="+strconv.Itoa(load.Jobs))
+	} else {
+		args = append(args, "--single-transaction")
 	}
-	args := []string{"pg_restore", "--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges", dumpFile}
-	container, err := d.tool(url, d.Client.CurrentModule().Workdir(dir), args)
+	if !load.Roles {
+		args = append(args, "--no-owner", "--no-privileges")
+	}
+	container, err := d.tool(url, d.Client.CurrentModule().Workdir(dir), append(args, dumpFile))
 	if err == nil {
 		_, err = container.Sync(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("restore database: %w", toolError(err))
+		return fmt.Errorf("restore database: %w", complained("pg_restore", err))
 	}
 	return nil
+}
+
+// copyFile copies a backup, readable by its owner alone.
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err = io.Copy(out, in); err != nil {
+		_ = out.Close()
+		return err
+	}
+	return out.Close()
 }
 
 // tool is a container that has run a client program on a database. The password goes through a secret: command lines are
@@ -92,7 +124,7 @@ func (d *Dumper) tool(address string, files *dagger.Directory, args []string) (*
 	if err != nil {
 		return nil, errors.New("the database's URL is not of the form postgres://user:password@host:port/database")
 	}
-	container := d.Client.Container().From(postgresImage+":"+cmp.Or(d.Version, postgresVersion)).
+	container := d.Client.Container().From(postgresImage+":"+cmp.Or(d.Tag, postgresVersion)).
 		WithDirectory(path.Dir(dumpFile), files).
 		WithEnvVariable("PIPELINE_NONCE", rand.Text()) // what is in the database is no part of what the engine takes for the same
 	if password, ok := target.User.Password(); ok {
@@ -110,4 +142,20 @@ func toolError(err error) error {
 		return fmt.Errorf("exit code %d: %s", failed.ExitCode, lastLines(failed.Stderr))
 	}
 	return err
+}
+
+// complained is what a program of PostgreSQL's has said, in its own lines alone: those without its name are details,
+// contexts and statements, which quote values of rows.
+func complained(program string, err error) error {
+	var failed *dagger.ExecError
+	if !errors.As(err, &failed) || failed.Stderr == "" {
+		return err
+	}
+	var said []string
+	for line := range strings.Lines(failed.Stderr) {
+		if line, ours := strings.CutPrefix(line, program+": "); ours {
+			said = append(said, strings.TrimSpace(line))
+		}
+	}
+	return fmt.Errorf("exit code %d: %s", failed.ExitCode, lastLines(strings.Join(said, "\n")))
 }

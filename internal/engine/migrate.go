@@ -7,14 +7,11 @@ import (
 	"io"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/metaextract/pipeline/deploy/database"
 	"github.com/metaextract/pipeline/internal/dagger"
-	"github.com/metaextract/pipeline/migrations"
-	"github.com/metaextract/pipeline/migrations/backup"
-	"github.com/metaextract/pipeline/migrations/folder"
 )
 
 // Database is a database that an application's migrations are for.
@@ -23,6 +20,8 @@ type Database struct {
 	App    *Application
 	URL    string
 	Notice io.Writer // is told what a run is waiting for
+	// Running is the release that runs meanwhile, and Actor who migrates: for the history.
+	Running, Actor string
 }
 
 // At replaces host and port of a database's URL by a service's, where there is one.
@@ -44,66 +43,21 @@ func At(ctx context.Context, address string, service *dagger.Service) (string, e
 	return u.String(), nil
 }
 
-func (d *Database) migrator() (*migrations.Migrator, error) {
-	database := d.App.Config.Database
-	if database == nil {
+// Stage is the database stage on the engine: tools and scratch servers are containers of the server's own version. Backups
+// are kept in dir.
+func (d *Database) Stage(ctx context.Context, dir string) (*database.Stage, error) {
+	db := d.App.Config.Database
+	if db == nil {
 		return nil, errors.New("pipeline.yaml has no database section: there is nothing to migrate")
-	}
-	return migrations.New(migrations.Options{
-		URL: d.URL, FS: d.App.Files, Dir: database.Migrations, Format: folder.Format(database.Format),
-		Notice: func(message string) { fmt.Fprintln(d.Notice, message) },
-	})
-}
-
-// Pending lists the migrations that the database does not have, a line each.
-func (d *Database) Pending(ctx context.Context) (string, error) {
-	m, err := d.migrator()
-	if err != nil {
-		return "", err
-	}
-	pending, err := m.Pending(ctx)
-	if err != nil {
-		return "", err
-	}
-	if len(pending) == 0 {
-		return "nothing to do: the database has every migration\n", nil
-	}
-	var lines strings.Builder
-	for _, p := range pending {
-		fmt.Fprintf(&lines, "%d  %s\n", p.Version, p.Name)
-	}
-	return lines.String(), nil
-}
-
-// Up backs the database up into a directory, proves the backup and applies what is pending. It returns what was done, for
-// people, and the backup's file.
-func (d *Database) Up(ctx context.Context, dir string) (summary, file string, err error) {
-	m, err := d.migrator()
-	if err != nil {
-		return "", "", err
-	}
-	if _, err := m.Pending(ctx); err != nil {
-		return "", "", err
 	}
 	version, err := serverVersion(ctx, d.URL)
 	if err != nil {
-		return "", "", err
+		return nil, err
 	}
-	backup, err := backup.Make(ctx, backup.Options{URL: d.URL, Dumper: &Dumper{Client: d.Client, Version: version}, Dir: dir})
-	if err != nil {
-		return "", "", err
-	}
-	outcome, err := m.Up(ctx)
-	if err != nil {
-		return "", backup.File, err
-	}
-	var lines strings.Builder
-	fmt.Fprintf(&lines, "backup: %d bytes, %d tables, restored and equal\n", backup.Bytes, len(backup.Tables))
-	for _, a := range outcome.Applied {
-		fmt.Fprintf(&lines, "%d  %s  %d statements  %s\n", a.Version, a.Name, a.Statements, a.Duration.Round(time.Millisecond))
-	}
-	fmt.Fprintf(&lines, "version %d, was %d\n", outcome.To, outcome.From)
-	return lines.String(), backup.File, nil
+	return &database.Stage{
+		Files: d.App.Files, Config: db, URL: d.URL, Dumper: &Dumper{Client: d.Client, Tag: version}, Cluster: &Cluster{Client: d.Client}, Dir: dir,
+		Release: d.App.Version, Running: d.Running, Actor: d.Actor, Tool: "pipeline module", Notice: func(message string) { fmt.Fprintln(d.Notice, message) },
+	}, nil
 }
 
 // serverVersion is the major version of a PostgreSQL server: pg_dump must not be older.

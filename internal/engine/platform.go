@@ -167,8 +167,11 @@ func (p *Platform) Target(context.Context) (deploy.Target, error) {
 func (p *Platform) Dumper() backup.Dumper {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return &Dumper{Client: p.options.Client, Version: p.version}
+	return &Dumper{Client: p.options.Client, Tag: p.version}
 }
+
+// Cluster starts scratch servers as services.
+func (p *Platform) Cluster() backup.Cluster { return &Cluster{Client: p.options.Client} }
 
 // Close ends the servers. Closing twice is no error.
 func (p *Platform) Close(ctx context.Context) error {

@@ -69,7 +69,8 @@ func postgres(client *dagger.Client, version, key string, password *dagger.Secre
 		WithDockerHealthcheck([]string{"pg_isready", "-q", "-h", "127.0.0.1"}, healthcheck).
 		WithExposedPort(postgresPort).
 		AsService(dagger.ContainerAsServiceOpts{
-			Args:          []string{"postgres", "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"},
+			Args: []string{"postgres", "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off",
+				"-c", "shared_preload_libraries=pg_stat_statements"},
 			UseEntrypoint: true,
 		})
 }

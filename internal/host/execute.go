@@ -89,6 +89,7 @@ func (e *execution) run(ctx context.Context) {
 	lines.close()
 	e.result.Log = kept.bytes()
 	e.result.Status = e.statusOf(ctx, within, timeout, err)
+	e.recordings(ctx)
 	e.collect()
 	if e.result.Status == ci.Passed {
 		e.keep()

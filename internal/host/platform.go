@@ -66,7 +66,7 @@ func (p *Platform) Services(ctx context.Context, services []ci.Service) (map[str
 		}
 		switch service.Kind {
 		case ci.Postgres:
-			server, err := StartPostgres(ctx, dir, PostgresOptions{CacheDir: p.options.CacheDir})
+			server, err := startRecording(ctx, dir, PostgresOptions{CacheDir: p.options.CacheDir})
 			if err != nil {
 				return nil, err
 			}
@@ -99,6 +99,9 @@ func (p *Platform) Target(context.Context) (deploy.Target, error) {
 
 // Dumper is pg_dump and pg_restore.
 func (*Platform) Dumper() backup.Dumper { return Dumper{} }
+
+// Cluster starts scratch servers as processes.
+func (p *Platform) Cluster() backup.Cluster { return Cluster{CacheDir: p.options.CacheDir} }
 
 func (p *Platform) defers(end func() error) {
 	p.mu.Lock()

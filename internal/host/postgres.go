@@ -50,6 +50,9 @@ type PostgresOptions struct {
 	CacheDir string
 	// Settings are added to those that make a server for tests, and win over them.
 	Settings map[string]string
+	// Major is the major version of a server that this one stands in for: it is of that version, or of the next one there
+	// is on this machine. 0 means the newest.
+	Major int
 }
 
 // Postgres is a PostgreSQL server of its own cluster. It listens on 127.0.0.1 only and asks for a password.
@@ -70,7 +73,11 @@ type Postgres struct {
 func StartPostgres(ctx context.Context, dir string, options PostgresOptions) (*Postgres, error) {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
-	bin, err := findPostgres()
+	find := findPostgres
+	if options.Major != 0 {
+		find = func() (postgresBin, error) { return findPostgresLike(options.Major) }
+	}
+	bin, err := find()
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"os"
@@ -178,60 +177,6 @@ func TestRedisIsOneOfItsOwn(t *testing.T) {
 	assert.Equal(t, "redis://"+s.address()+"/0", s.URL())
 	require.NoError(t, s.Close())
 	assert.NoDirExists(t, s.dir)
-}
-
-func TestDumpCanBeRestored(t *testing.T) {
-	s := startPostgres(t, PostgresOptions{})
-	from, err := s.CreateDatabase(bounded(t), "app")
-	require.NoError(t, err)
-	execute(t, from, "CREATE ROLE owner", "CREATE TABLE t (id int PRIMARY KEY, v text)",
-		"INSERT INTO t SELECT i, 'row ' || i FROM generate_series(1, 1000) i", "ALTER TABLE t OWNER TO owner", "GRANT SELECT ON t TO owner")
-	var backup bytes.Buffer
-	require.NoError(t, Dumper{}.Dump(bounded(t), from+"&pool_max_conns=4&application_name=a+b", "", &backup))
-	assert.True(t, bytes.HasPrefix(backup.Bytes(), []byte("PGDMP")))
-
-	scratch := startPostgres(t, PostgresOptions{}) // has no role "owner"
-	to, err := scratch.CreateDatabase(bounded(t), "restored")
-	require.NoError(t, err)
-	require.NoError(t, Dumper{}.Restore(bounded(t), to, bytes.NewReader(backup.Bytes())))
-	const sum = "SELECT md5(string_agg(id || v, ',' ORDER BY id)) FROM t"
-	assert.Equal(t, query[string](t, from, sum), query[string](t, to, sum))
-
-	withRoles, err := scratch.CreateDatabase(bounded(t), "with_roles")
-	require.NoError(t, err)
-	err = Dumper{Roles: true}.Restore(bounded(t), withRoles, bytes.NewReader(backup.Bytes()))
-	assert.ErrorContains(t, err, `role "owner" does not exist`)
-	assert.Equal(t, int64(0), query[int64](t, withRoles, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "nothing is left of it")
-	assert.NotContains(t, err.Error(), scratch.password)
-}
-
-func TestDumpErrorsSayWhyAndHideThePassword(t *testing.T) {
-	s := startPostgres(t, PostgresOptions{})
-	err := Dumper{}.Dump(bounded(t), s.URL("absent"), "", &bytes.Buffer{})
-	assert.ErrorContains(t, err, `database "absent" does not exist`)
-	assert.NotContains(t, err.Error(), s.password)
-	assert.ErrorContains(t, Dumper{}.Dump(bounded(t), "mysql://root:hunter2@localhost/x", "", &bytes.Buffer{}), "postgres://")
-	assert.NotContains(t, Dumper{}.Dump(bounded(t), "mysql://root:hunter2@localhost/x", "", &bytes.Buffer{}).Error(), "hunter2")
-	assert.Error(t, Dumper{}.Restore(bounded(t), s.URL("postgres"), strings.NewReader("no dump")))
-}
-
-func TestPasswordsAreOnNoCommandLine(t *testing.T) {
-	for url, want := range map[string]struct{ target, password string }{
-		"postgres://u:p%40ss@h:1/db?sslmode=disable":          {"postgres://u@h:1/db?sslmode=disable", "p@ss"},
-		"postgresql://u@h/db":                                 {"postgresql://u@h/db", ""},
-		"postgres://h/db?user=u&password=p":                   {"postgres://u@h/db", "p"},
-		"postgres://u:p@h/db?schema=x&options=-c%20a%3Db&x=y": {"postgres://u@h/db?options=-c%20a%3Db", "p"},
-		"postgres://u:p@h/db?sslpassword=s&sslkey=k":          {"postgres://u@h/db?sslkey=k", "p"},
-	} {
-		target, env, err := libpq(url)
-		require.NoError(t, err)
-		assert.Equal(t, want.target, target)
-		if want.password == "" {
-			assert.Empty(t, env)
-		} else {
-			assert.Equal(t, []string{"PGPASSWORD=" + want.password}, env)
-		}
-	}
 }
 
 func BenchmarkStartPostgres(b *testing.B) {

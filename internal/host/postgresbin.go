@@ -45,7 +45,28 @@ func findPostgres() (postgresBin, error) {
 	if len(all) == 0 {
 		return postgresBin{}, missingProgram("postgres")
 	}
-	bin := all[0]
+	return all[0].forServer()
+}
+
+// findPostgresLike returns the PostgreSQL of this machine that is most like a server: of its major version, or else the
+// oldest that is newer. An older one cannot hold what the server holds.
+func findPostgresLike(major int) (postgresBin, error) {
+	all := servers()
+	if len(all) == 0 {
+		return postgresBin{}, missingProgram("postgres")
+	}
+	for _, bin := range slices.Backward(all) { // the oldest first
+		if bin.major >= major {
+			return bin.forServer()
+		}
+	}
+	return postgresBin{}, fmt.Errorf("PostgreSQL %d or newer is needed, and the newest on this machine is %d; %s",
+		major, all[0].major, howToInstall(fmt.Sprintf("postgresql-%d", major)))
+}
+
+// forServer says whom the server runs as.
+func (b postgresBin) forServer() (postgresBin, error) {
+	bin := b
 	if os.Getuid() != 0 {
 		return bin, nil
 	}

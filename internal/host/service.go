@@ -79,7 +79,7 @@ func (p *sharedPostgres) start(ctx context.Context) (*Postgres, error) {
 		}
 	}
 	removeTree(p.dir)
-	server, err := StartPostgres(ctx, p.dir, PostgresOptions{CacheDir: p.store.dir})
+	server, err := startRecording(ctx, p.dir, PostgresOptions{CacheDir: p.store.dir})
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +99,11 @@ func (p *sharedPostgres) close() error {
 type droppedDatabase struct {
 	server *Postgres
 	name   string
+}
+
+// statements are what was sent to the database.
+func (d droppedDatabase) statements(ctx context.Context) ([]byte, error) {
+	return d.server.recorded(ctx, d.name, "tests")
 }
 
 // Close drops the database, and ends connections that a step left open.

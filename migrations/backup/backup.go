@@ -1,194 +1,284 @@
-// Package backup makes backups of a database and proves each by restoring it.
+// Package backup makes backups of a database and proves each by restoring it: a dump of one moment, the checksums of every
+// table at that moment, and a copy restored from the file that is kept, compared with both. It lists what is kept, proves
+// it again, throws old ones away and puts one back.
+//
+// It never starts a process and never writes to the database that it backs up. What needs a process is an interface: a
+// Dumper makes and loads dumps, a Cluster starts servers to throw away; internal/host and internal/engine have both.
+// Deployments, rehearsals and the command line call it.
 package backup
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
+	"runtime"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/metaextract/pipeline/internal/pg"
 	"github.com/metaextract/pipeline/migrations/checksum"
 )
 
-// Dumper makes and restores logical backups. Connection strings are PostgreSQL URLs.
+// Version is that of a server or a tool.
+type Version struct {
+	Major int    `json:"major"`
+	Full  string `json:"full"` // as it says it: "15.18 (Debian 15.18-0+deb12u1)"
+}
+
+func (v Version) String() string { return v.Full }
+
+// Dumper makes and loads logical backups with PostgreSQL's own tools. Connection strings are PostgreSQL URLs; no error
+// holds their password, or a value from a row.
 type Dumper interface {
+	// Version is that of the tools that are used for a database.
+	Version(ctx context.Context, url string) (Version, error)
 	// Dump writes a backup of the database in pg_dump's custom format. With a snapshot, as pg_export_snapshot names it,
 	// the backup is of exactly that moment (pg_dump --snapshot); it is empty for any moment.
 	Dump(ctx context.Context, url, snapshot string, w io.Writer) error
-	// Restore loads a backup into an empty database, stopping at the first error. Owners and privileges need not be
-	// restored: the roles may not exist where the proof is made.
-	Restore(ctx context.Context, url string, r io.Reader) error
+	// Restore loads a backup's file into an empty database, stopping at the first error. What was loaded until then may
+	// stay: the caller throws the database away.
+	Restore(ctx context.Context, url, file string, load Load) error
+}
+
+// Load says how a backup is loaded.
+type Load struct {
+	Jobs        int  // workers at the same time
+	Roles       bool // with owners and privileges: the roles that they name are there
+	Tablespaces bool // where they were: the tablespaces are there
 }
 
 // Backup is a backup and the proof that it can be restored.
 type Backup struct {
-	File     string           `json:"file,omitempty"` // where it is kept; empty when it was made for the proof alone
-	Bytes    int64            `json:"bytes"`
-	SHA256   string           `json:"sha256"`
-	Tables   []checksum.Table `json:"tables"`   // as counted in the snapshot that was dumped
-	Proven   bool             `json:"proven"`   // restored into a scratch database with equal tables
-	Duration time.Duration    `json:"duration"` // of dump and proof
+	ID   string `json:"id,omitempty"`   // 20261125T140502Z-k3v9x0qa: when it was begun, and chance
+	File string `json:"file,omitempty"` // where it is kept; empty when it was made for the proof alone
+
+	Database string    `json:"database,omitempty"`          // its name
+	Server   Version   `json:"server,omitzero"`             // of the database
+	Tool     Version   `json:"tool,omitzero"`               // that made the dump
+	System   string    `json:"system_identifier,omitempty"` // of the server's cluster, where it may be read
+	Timeline int       `json:"timeline,omitempty"`          // the same
+	LSN      string    `json:"lsn,omitempty"`               // end of the write-ahead log right before the snapshot
+	Started  time.Time `json:"started,omitzero"`
+	Finished time.Time `json:"finished,omitzero"` // with the proof
+
+	Bytes      int64            `json:"bytes"`
+	SHA256     string           `json:"sha256"`
+	Recipients []string         `json:"recipients,omitempty"` // age's public keys; without any the file is not encrypted
+	Tables     []checksum.Table `json:"tables"`               // as counted in the snapshot that was dumped
+	Sequences  []Sequence       `json:"sequences,omitempty"`
+
+	Proof    []Rung        `json:"proof,omitempty"` // in the order in which they were done
+	Proven   bool          `json:"proven"`          // every rung holds that could be tried, those that matter among them
+	Duration time.Duration `json:"duration"`        // of dump and proof
+	Notes    []string      `json:"notes,omitempty"` // what differed where the proof was made, and what could not be done
+
+	Label         string `json:"label,omitempty"`
+	SchemaVersion int64  `json:"schema_version,omitempty"`
+	Release       string `json:"release,omitempty"`
+	RestorePoint  *Point `json:"restore_point,omitempty"`
+
+	// Copy is the database that the proof was made in, where it was to be kept. Close it.
+	Copy *Copy `json:"-"`
 }
 
-// ErrNotProven: a backup was made, but what was restored from it is not what was backed up.
-var ErrNotProven = errors.New("the backup is not proven")
+// The errors to tell apart.
+var (
+	// ErrNotProven: a backup was made, but what was restored from it is not what was backed up.
+	ErrNotProven = errors.New("the backup is not proven")
+	// ErrTool: the tools that are there cannot back up this server.
+	ErrTool = errors.New("the tools do not fit the server")
+)
 
 // Options say what is backed up and where the proof is made.
 type Options struct {
 	URL    string // of the database
 	Dumper Dumper
-	// Dir keeps the backup's file, readable by its owner alone. Without it the file is removed after the proof.
+	// Dir keeps the backup's file and its manifest, readable by their owner alone. Without it the file is removed after
+	// the proof.
 	Dir string
-	// Scratch is the URL of any database on the server where the backup is restored for the proof. By default it is the
-	// server of the database itself, which then holds a second copy for a while.
+	// Recipients are public keys of age (age1…): the file is encrypted to them, and whoever has one of their private keys
+	// can read it. What is encrypted never touches the disk in the clear but in Temp, while the proof is made.
+	Recipients []string
+
+	// Cluster starts the server in which the proof is made.
+	Cluster Cluster
+	// Scratch stands in for it: the URL of any database on a server that takes a second copy for a while. It is never by
+	// default the server that is backed up, but may name it.
 	Scratch string
+	// Keep leaves the database of the proof as Backup.Copy: what has been proven is also what migrations are rehearsed on.
+	Keep bool
+
+	Temp string // directory for what lives as long as a run; default the system's
+	Jobs int    // workers of the restore; default as many as there are processors, at most 8
+
+	// What the manifest says beside. RestorePoint names a restore point of the server that is made after the proof.
+	Label         string
+	SchemaVersion int64
+	Release       string
+	RestorePoint  string
+
+	Now func() time.Time // default time.Now
 }
 
-// Make dumps a database, and proves the dump by restoring it into a scratch database and comparing every table with
-// what the original held at the moment of the dump: both see the same exported snapshot, so writers meanwhile do not
-// matter, and equal means equal. Reading a dump is no proof: pg_restore --list accepts truncated and altered files.
-//
-// With an error, the backup tells how far it came; where its file could be written it is kept for a look, but not
-// Proven. ErrNotProven means that the restored tables differ, and the error says which.
-func Make(ctx context.Context, options Options) (Backup, error) {
-	start := time.Now()
-	var backup Backup
-	if options.Dumper == nil || options.URL == "" {
-		return backup, errors.New("back up: no database URL or no dumper given")
-	}
-	if options.Scratch == "" {
-		options.Scratch = options.URL
-	}
-	file, err := backupFile(options.Dir)
-	if err != nil {
-		return backup, err
-	}
-	defer file.Close()
-	if options.Dir == "" {
-		defer os.Remove(file.Name())
-	}
-	like, err := backup.dump(ctx, options, file)
-	if err != nil {
-		_ = os.Remove(file.Name()) // half a dump
-		return backup, err
-	}
-	if options.Dir != "" {
-		backup.File = file.Name()
-	}
-	err = backup.prove(ctx, options, file, like)
-	backup.Duration = time.Since(start)
-	return backup, err
-}
+// mostJobs bounds the workers that nobody asked for.
+const mostJobs = 8
 
-// backupFile makes the file with mode 0600, as os.CreateTemp does: it holds everything the database does.
-func backupFile(dir string) (*os.File, error) {
-	if dir != "" {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("make directory for backups: %w", err)
-		}
+func (o *Options) check() error {
+	switch {
+	case o.Dumper == nil || o.URL == "":
+		return errors.New("back up: no database URL or no dumper given")
+	case o.Cluster == nil && o.Scratch == "":
+		return errors.New("back up: no place for the proof: give a Cluster, or name a server for a scratch database in Scratch, which may be the database's own")
 	}
-	file, err := os.CreateTemp(dir, "backup-"+time.Now().UTC().Format("20060102T150405Z")+"-*.dump")
-	if err != nil {
-		return nil, fmt.Errorf("make file for backup: %w", err)
+	if o.Now == nil {
+		o.Now = time.Now
 	}
-	return file, nil
-}
-
-// dump writes the file, and counts the tables of the same snapshot meanwhile.
-func (b *Backup) dump(ctx context.Context, options Options, file *os.File) (pg.Locale, error) {
-	conn, err := pg.Connect(ctx, options.URL)
-	if err != nil {
-		return pg.Locale{}, err
-	}
-	defer pg.HangUp(ctx, conn)
-	if _, err := conn.Exec(ctx, checksum.Session, pgx.QueryExecModeSimpleProtocol); err != nil {
-		return pg.Locale{}, fmt.Errorf("prepare backup: %w", pg.Ended(ctx, err))
-	}
-	like, err := pg.ReadLocale(ctx, conn)
-	if err != nil {
-		return like, err
-	}
-	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
-	if err != nil {
-		return like, fmt.Errorf("begin snapshot: %w", pg.Ended(ctx, err))
-	}
-	var snapshot string
-	if err := tx.QueryRow(ctx, "SELECT pg_export_snapshot()").Scan(&snapshot); err != nil {
-		return like, fmt.Errorf("export snapshot: %w", pg.Ended(ctx, err))
-	}
-
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	sum := sha256.New()
-	dumped := make(chan error, 1)
-	go func() {
-		err := options.Dumper.Dump(ctx, options.URL, snapshot, io.MultiWriter(file, sum))
-		if err != nil {
-			err = fmt.Errorf("dump database: %w", pg.Ended(ctx, err))
-			cancel(err)
-		}
-		dumped <- err
-	}()
-	if b.Tables, err = checksum.Tables(ctx, conn); err != nil {
-		cancel(err)
-	}
-	if err := errors.Join(<-dumped, err); err != nil {
-		return like, context.Cause(ctx) // the first of the two, not what it did to the other
-	}
-	if err := file.Sync(); err != nil {
-		return like, fmt.Errorf("write backup: %w", err)
-	}
-	info, err := file.Stat()
-	if err != nil {
-		return like, fmt.Errorf("look at backup: %w", err)
-	}
-	b.Bytes, b.SHA256 = info.Size(), hex.EncodeToString(sum.Sum(nil))
-	return like, nil
-}
-
-// prove restores the file as it is on the disk, and compares.
-func (b *Backup) prove(ctx context.Context, options Options, file *os.File, like pg.Locale) (err error) {
-	target, err := pg.NewScratch(ctx, options.Scratch, like)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, target.Drop(ctx)) }()
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("read backup: %w", err)
-	}
-	sum := sha256.New()
-	if err := options.Dumper.Restore(ctx, target.URL, io.TeeReader(file, sum)); err != nil {
-		return fmt.Errorf("restore the backup: %w: %w", ErrNotProven, pg.Ended(ctx, err))
-	}
-	if _, err := io.Copy(sum, file); err != nil {
-		return fmt.Errorf("read backup: %w", err)
-	}
-	if hex.EncodeToString(sum.Sum(nil)) != b.SHA256 {
-		return fmt.Errorf("the file is not what was written: %w", ErrNotProven)
-	}
-	conn, err := pg.Connect(ctx, target.URL)
-	if err != nil {
-		return err
-	}
-	defer pg.HangUp(ctx, conn)
-	if _, err := conn.Exec(ctx, checksum.Session, pgx.QueryExecModeSimpleProtocol); err != nil {
-		return fmt.Errorf("prepare proof: %w", pg.Ended(ctx, err))
-	}
-	restored, err := checksum.Tables(ctx, conn)
-	if err != nil {
-		return err
-	}
-	if differences := checksum.Compare(b.Tables, restored); len(differences) > 0 {
-		return fmt.Errorf("%w: restored, %s", ErrNotProven, strings.Join(differences, "; "))
-	}
-	b.Proven = true
+	o.Jobs = workers(o.Jobs)
 	return nil
+}
+
+func workers(asked int) int {
+	if asked > 0 {
+		return asked
+	}
+	return min(runtime.NumCPU(), mostJobs)
+}
+
+// Make dumps a database, and proves the dump by restoring it and comparing the copy with what the original held at the
+// moment of the dump: all see the same exported snapshot, so writers meanwhile do not matter, and equal means equal.
+// Reading a dump is no proof: pg_restore --list accepts truncated and altered files.
+//
+// With an error, the backup tells how far it came; where its file could be written whole it is kept for a look, but not
+// Proven. ErrNotProven means that a rung of the ladder did not hold, and the error says which and why. ErrTool means that
+// pg_dump is older than the server.
+func Make(ctx context.Context, options Options) (b Backup, err error) {
+	if err := options.check(); err != nil {
+		return b, err
+	}
+	b = Backup{
+		ID: newID(options.Now()), Started: options.Now().UTC(), Tables: []checksum.Table{},
+		Label: options.Label, SchemaVersion: options.SchemaVersion, Release: options.Release,
+	}
+	m := &maker{options: options, backup: &b, begun: time.Now()}
+	defer m.close(ctx, &err)
+	if err := m.prepare(ctx); err != nil {
+		return b, err
+	}
+	if err := m.ladder.climb(ctx, RungDump, func(ctx context.Context) (string, error) {
+		err := m.dump(ctx)
+		return fmt.Sprintf("%d bytes, %d tables counted", b.Bytes, len(b.Tables)), err
+	}); err != nil {
+		return b, err
+	}
+	err = m.prove(ctx) // before b is returned: it writes into it
+	return b, err
+}
+
+// maker makes one backup.
+type maker struct {
+	options    Options
+	backup     *Backup
+	begun      time.Time
+	key        *key
+	work       *workdir
+	origin     *origin
+	ladder     *ladder
+	unfinished *part
+}
+
+func (m *maker) close(ctx context.Context, err *error) {
+	m.stamp()
+	if m.ladder != nil {
+		m.ladder.leave(ctx, m.options.Keep, err)
+	}
+	if m.unfinished != nil {
+		m.unfinished.discard()
+	}
+	if m.work != nil {
+		m.work.remove()
+	}
+}
+
+// stamp writes how long it took until now.
+func (m *maker) stamp() {
+	m.backup.Duration = time.Since(m.begun)
+	m.backup.Finished = m.backup.Started.Add(m.backup.Duration)
+}
+
+// prepare looks at the server, its tools and the place for the proof: what cannot be proven is not dumped.
+func (m *maker) prepare(ctx context.Context) (err error) {
+	o, b := m.options, m.backup
+	if m.key, err = newKey(o.Recipients); err != nil {
+		return err
+	}
+	if m.work, err = newWorkdir(o.Temp); err != nil {
+		return err
+	}
+	if o.Dir != "" {
+		if err := openStore(o.Dir); err != nil {
+			return err
+		}
+	}
+	conn, err := pg.Connect(ctx, o.URL)
+	if err != nil {
+		return err
+	}
+	defer pg.HangUp(ctx, conn)
+	if m.origin, err = look(ctx, conn); err != nil {
+		return err
+	}
+	b.Database, b.Server, b.System, b.Timeline = m.origin.Name, m.origin.Version, m.origin.system, m.origin.timeline
+	b.Recipients = m.key.names
+	m.ladder = &ladder{dumper: o.Dumper, jobs: o.Jobs, backup: b, work: m.work, identity: m.key.own}
+	if b.Tool, err = m.ladder.fits(ctx, o.URL, b.Server, "the server"); err != nil {
+		return err
+	}
+	return m.ladder.open(ctx, o.Cluster, o.Scratch, m.origin)
+}
+
+// prove climbs the ladder with the file as it is on the disk, and writes down how far it came.
+func (m *maker) prove(ctx context.Context) error {
+	b := m.backup
+	err := m.ladder.read(ctx)
+	if err == nil {
+		err = m.ladder.prove(ctx, m.origin.Properties)
+	}
+	b.Proven = err == nil
+	if b.Proven && m.options.RestorePoint != "" {
+		err = m.point(ctx)
+	}
+	m.stamp()
+	if b.File == "" {
+		return err
+	}
+	return errors.Join(err, m.write())
+}
+
+// point makes the restore point. A server that makes none is noted.
+func (m *maker) point(ctx context.Context) error {
+	conn, err := pg.Connect(ctx, m.options.URL)
+	if err != nil {
+		return err
+	}
+	defer pg.HangUp(ctx, conn)
+	lsn, err := RestorePoint(ctx, conn, m.options.RestorePoint)
+	if errors.Is(err, ErrNoRestorePoint) {
+		m.backup.Notes = append(m.backup.Notes, err.Error())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	m.backup.RestorePoint = &Point{Name: m.options.RestorePoint, LSN: lsn}
+	return nil
+}
+
+// write writes the manifest.
+func (m *maker) write() error {
+	sealed, err := m.key.seal(details{Origin: m.origin, Schema: m.ladder.schema})
+	if err != nil {
+		return err
+	}
+	kept := manifest{Backup: *m.backup, Sealed: sealed}
+	return kept.write(m.backup.File)
 }

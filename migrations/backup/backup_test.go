@@ -1,7 +1,6 @@
 package backup
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,37 +19,6 @@ import (
 
 	"github.com/metaextract/pipeline/internal/pgtest"
 )
-
-// meddler is a Dumper with something in the way of the bytes.
-type meddler struct {
-	pgtest.Dumper
-	dumping  func() // before pg_dump starts
-	dumped   func([]byte) []byte
-	restored func(ctx context.Context, url string) error
-}
-
-func (m meddler) Dump(ctx context.Context, url, snapshot string, w io.Writer) error {
-	if m.dumping != nil {
-		m.dumping()
-	}
-	var all bytes.Buffer
-	if err := m.Dumper.Dump(ctx, url, snapshot, &all); err != nil {
-		return err
-	}
-	body := all.Bytes()
-	if m.dumped != nil {
-		body = m.dumped(body)
-	}
-	_, err := w.Write(body)
-	return err
-}
-
-func (m meddler) Restore(ctx context.Context, url string, r io.Reader) error {
-	if err := m.Dumper.Restore(ctx, url, r); err != nil || m.restored == nil {
-		return err
-	}
-	return m.restored(ctx, url)
-}
 
 // peculiar is a database with what makes comparing rows hard.
 const peculiar = `
@@ -73,16 +42,14 @@ const peculiar = `
 	CREATE MATERIALIZED VIEW latest AS SELECT max(at) FROM extractions;
 	CREATE TABLE parts (l text) ; CREATE TABLE heirs () INHERITS (parts); INSERT INTO heirs VALUES ('x');`
 
-func scratchDatabases(t testing.TB) string {
-	return pgtest.Value(t, pgtest.Server(t), `SELECT count(*) FROM pg_database WHERE datname LIKE 'pipeline\_scratch\_%'`)
-}
-
 func TestBackupIsProvenByRestoringIt(t *testing.T) {
 	address := pgtest.Database(t)
 	pgtest.Exec(t, address, peculiar)
 	pgtest.Exec(t, address, "ALTER DATABASE "+name(address)+" SET timezone = 'Asia/Kathmandu'") // the scratch database has another
 	dir := filepath.Join(t.TempDir(), "backups")
-	backup, err := Make(context.Background(), Options{URL: address, Dumper: pgtest.NewDumper(t), Dir: dir})
+	o := options(t, address)
+	o.Dir, o.Jobs = dir, 3
+	backup, err := Make(context.Background(), o)
 	require.NoError(t, err)
 	assert.True(t, backup.Proven)
 	assert.Positive(t, backup.Duration)
@@ -108,54 +75,85 @@ func TestBackupIsProvenByRestoringIt(t *testing.T) {
 
 func TestBackupIsOfOneMomentAlthoughOthersWrite(t *testing.T) {
 	address := pgtest.Database(t)
-	pgtest.Exec(t, address, "CREATE TABLE t AS SELECT generate_series(1, 1000) AS id")
-	dumper := meddler{Dumper: pgtest.NewDumper(t), dumping: func() { pgtest.Exec(t, address, "INSERT INTO t SELECT generate_series(1, 500)") }}
-	backup, err := Make(context.Background(), Options{URL: address, Dumper: dumper})
+	pgtest.Exec(t, address, "CREATE TABLE t AS SELECT generate_series(1, 1000) AS id; CREATE SEQUENCE s; SELECT setval('s', 10)")
+	o := options(t, address)
+	o.Dumper = tools{TB: t, dumping: func() {
+		pgtest.Exec(t, address, "INSERT INTO t SELECT generate_series(1, 500); SELECT setval('s', 20)")
+	}}
+	backup, err := Make(context.Background(), o)
 	require.NoError(t, err)
 	assert.True(t, backup.Proven)
 	assert.EqualValues(t, 1000, backup.Tables[0].Rows)
+	assert.Equal(t, []Sequence{{"public.s", 10, 20}}, backup.Sequences)
 	assert.Equal(t, "1500", pgtest.Value(t, address, "SELECT count(*) FROM t"))
 	assert.Empty(t, backup.File, "nobody asked to keep it")
 }
 
-func TestBackupIsNotProven(t *testing.T) {
-	during := func(sql string) func(context.Context, string) error {
-		return func(_ context.Context, url string) error {
-			pgtest.Exec(t, url, sql)
-			return nil
+// names are those of the rungs, with how each ended.
+func names(rungs []Rung) (out []string) {
+	for _, r := range rungs {
+		switch {
+		case r.Skipped:
+			out = append(out, r.Name+" skipped")
+		case r.OK:
+			out = append(out, r.Name)
+		default:
+			out = append(out, r.Name+" failed")
 		}
 	}
-	half := func(b []byte) []byte { return b[:len(b)/2] }
-	altered := func(b []byte) []byte {
-		b[len(b)/2] ^= 0xff
-		return b
+	if i := slices.Index(out, RungSchema); i >= 0 {
+		slices.Sort(out[i+1:]) // climbed at once
 	}
+	return out
+}
+
+func TestBackupIsNotProven(t *testing.T) {
+	half := func(b []byte) []byte { return b[:len(b)/2] }
 	tests := []struct {
 		name   string
-		dumper meddler
+		dumped func([]byte) []byte
+		sql    string // what happens to the copy
+		rung   string
 		says   string
 	}{
-		{"when the file is cut", meddler{dumped: half}, "pg_restore"},
-		{"when a bit of the file has flipped", meddler{dumped: altered}, "pg_restore"},
-		{"when a row is missing", meddler{restored: during("DELETE FROM t WHERE id = 7")}, "table public.t has 999 rows instead of 1000"},
-		{"when a row differs", meddler{restored: during("UPDATE t SET name = 'other' WHERE id = 7")}, "table public.t has 1000 rows as it should, but not the same ones"},
-		{"when a row differs in a table with a column that has the name we give rows", meddler{restored: during("UPDATE named SET other = 2")}, "table public.named has 1 rows as it should"},
-		{"when two rows that were equal differ alike", meddler{restored: during("UPDATE twins SET a = 2")}, "table public.twins has 2 rows as it should, but not the same ones"},
-		{"when a table is missing", meddler{restored: during("DROP TABLE t")}, "table public.t is missing"},
-		{"when there is a table too many", meddler{restored: during("CREATE TABLE more ()")}, "table public.more was not in the database"},
+		{"when the dump is cut", half, "", RungRestore, "pg_restore"},
+		{"when a row is missing", nil, "DELETE FROM t WHERE id = 7", RungRows, "table public.t has 999 rows instead of 1000"},
+		{"when a row differs", nil, "UPDATE t SET name = 'other' WHERE id = 7", RungRows, "table public.t has 1000 rows as it should, but not the same ones"},
+		{"when a row differs in a table with a column that has the name we give rows", nil, "UPDATE named SET other = 2", RungRows, "table public.named has 1 rows as it should"},
+		{"when two rows that were equal differ alike", nil, "UPDATE twins SET a = 2", RungRows, "table public.twins has 2 rows as it should, but not the same ones"},
+		{"when a table is missing", nil, "DROP TABLE t", RungSchema, "public.t"},
+		{"when there is a table too many", nil, "CREATE TABLE more ()", RungSchema, "public.more"},
+		{"when a large object differs", nil, "SELECT lo_put(42, 1, 'x')", RungRows, "table large objects has 1 rows as it should, but not the same ones"},
+		{"when a sequence begins anew", nil, "SELECT setval('s', 1)", RungSequences, "sequence public.s is at 1 instead of 10 to 10"},
+		{"when an index has lost a row", nil, "UPDATE pg_index SET indisready = false WHERE indexrelid = 't_id_idx'::regclass; INSERT INTO t VALUES (7, md5('7')); DELETE FROM t WHERE ctid = (SELECT min(ctid) FROM t WHERE id = 7); UPDATE pg_index SET indisready = true WHERE indexrelid = 't_id_idx'::regclass",
+			RungAmcheck, `lacks matching index tuple within index "t_id_idx"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			address := pgtest.Database(t)
-			pgtest.Exec(t, address, "CREATE TABLE t AS SELECT g AS id, md5(g::text) AS name FROM generate_series(1, 1000) g; CREATE TABLE twins AS SELECT 1 AS a FROM generate_series(1, 2); CREATE TABLE named AS SELECT 1 AS counted, 1 AS other")
-			tt.dumper.Dumper = pgtest.NewDumper(t)
-			backup, err := Make(context.Background(), Options{URL: address, Dumper: tt.dumper, Dir: t.TempDir()})
+			pgtest.Exec(t, address, `CREATE TABLE t AS SELECT g AS id, md5(g::text) AS name FROM generate_series(1, 1000) g; CREATE INDEX t_id_idx ON t (id);
+				CREATE TABLE twins AS SELECT 1 AS a FROM generate_series(1, 2); CREATE TABLE named AS SELECT 1 AS counted, 1 AS other;
+				SELECT lo_from_bytea(42, 'large'); CREATE SEQUENCE s; SELECT setval('s', 10)`)
+			o := options(t, address)
+			d := tools{TB: t, dumped: tt.dumped}
+			if tt.sql != "" {
+				d.restored = func(url string) { pgtest.Exec(t, url, tt.sql) }
+			}
+			o.Dumper, o.Dir = d, t.TempDir()
+			backup, err := Make(context.Background(), o)
 			require.ErrorIs(t, err, ErrNotProven)
 			require.ErrorContains(t, err, tt.says)
 			assert.NotContains(t, err.Error(), pgtest.Password)
+			assert.Contains(t, names(backup.Proof), tt.rung+" failed")
 			assert.False(t, backup.Proven)
 			assert.FileExists(t, backup.File, "kept for a look")
 			assert.Equal(t, "0", scratchDatabases(t), "dropped although the proof failed")
+
+			list, err := List(o.Dir)
+			require.NoError(t, err)
+			require.Len(t, list, 1)
+			assert.Equal(t, Unproven, list[0].State)
+			assert.Contains(t, list[0].Problem, tt.says)
 		})
 	}
 }
@@ -163,33 +161,40 @@ func TestBackupIsNotProven(t *testing.T) {
 func TestBackupThatFailsLeavesNothing(t *testing.T) {
 	address := pgtest.Database(t)
 	pgtest.Exec(t, address, "CREATE TABLE t (id int)")
-	dir := t.TempDir()
+	o := options(t, address)
+	o.Dir = t.TempDir()
 	none := errors.New("disk on fire")
-	_, err := Make(context.Background(), Options{URL: address, Dumper: failing{none}, Dir: dir})
+	o.Dumper = failing{tools{TB: t}, none}
+	_, err := Make(context.Background(), o)
 	require.ErrorIs(t, err, none)
-	left, _ := os.ReadDir(dir)
-	assert.Empty(t, left)
+	for _, dir := range []string{o.Dir, o.Temp} {
+		left, _ := os.ReadDir(dir)
+		assert.Empty(t, left)
+	}
 	assert.Equal(t, "0", scratchDatabases(t))
 }
 
-type failing struct{ err error }
+// failing dumps the beginning.
+type failing struct {
+	tools
+	err error
+}
 
 func (f failing) Dump(_ context.Context, _, _ string, w io.Writer) error {
 	_, _ = w.Write([]byte("PGDMP"))
 	return f.err
 }
-func (f failing) Restore(context.Context, string, io.Reader) error { return f.err }
 
 func TestBackupEndsWithItsContext(t *testing.T) {
 	address := pgtest.Database(t)
 	pgtest.Exec(t, address, "CREATE TABLE t (id int)")
 	ctx, cancel := context.WithCancel(context.Background())
+	o := options(t, address)
+	o.Dir, o.Dumper = t.TempDir(), tools{TB: t, restored: func(string) { cancel() }}
 	start := time.Now()
-	_, err := Make(ctx, Options{URL: address, Dir: t.TempDir(), Dumper: meddler{
-		Dumper:   pgtest.NewDumper(t),
-		restored: func(ctx context.Context, _ string) error { cancel(); <-ctx.Done(); return ctx.Err() },
-	}})
+	_, err := Make(ctx, o)
 	require.ErrorIs(t, err, context.Canceled)
+	assert.NotErrorIs(t, err, ErrNotProven, "nobody knows")
 	assert.Less(t, time.Since(start), 20*time.Second)
 	assert.Equal(t, "0", scratchDatabases(t))
 }
@@ -201,18 +206,36 @@ func TestBackupCountsNoFewerRowsThanRowLevelSecurityHides(t *testing.T) {
 		CREATE ROLE `+role+` LOGIN CREATEDB PASSWORD '`+pgtest.Password+`'; GRANT SELECT ON t TO `+role)
 	t.Cleanup(func() { pgtest.Exec(t, pgtest.Server(t), "DROP ROLE "+role) })
 	t.Cleanup(func() { pgtest.Exec(t, address, "DROP OWNED BY "+role) })
-	_, err := Make(context.Background(), Options{URL: address, Dumper: pgtest.NewDumper(t)})
+	_, err := Make(context.Background(), options(t, address))
 	require.NoError(t, err, "a superuser sees everything")
+	o := options(t, as(t, address, role))
+	o.Scratch = o.URL
+	_, err = Make(context.Background(), o)
+	require.ErrorContains(t, err, "row-level security")
+}
+
+// as is the URL for another role.
+func as(t testing.TB, address, role string) string {
 	u, err := url.Parse(address)
 	require.NoError(t, err)
 	u.User = url.UserPassword(role, pgtest.Password)
-	_, err = Make(context.Background(), Options{URL: u.String(), Dumper: failing{}})
-	require.ErrorContains(t, err, "row-level security")
+	return u.String()
+}
+
+func TestBackupOfARoleWithoutPrivilegesNamesTheTable(t *testing.T) {
+	address := pgtest.Database(t)
+	role := "poor_" + name(address)
+	pgtest.Exec(t, address, `CREATE SCHEMA app; CREATE TABLE app.ledger (id int); CREATE ROLE `+role+` LOGIN CREATEDB PASSWORD '`+pgtest.Password+`'; GRANT USAGE ON SCHEMA app TO `+role)
+	t.Cleanup(func() { pgtest.Exec(t, pgtest.Server(t), "DROP ROLE "+role) })
+	t.Cleanup(func() { pgtest.Exec(t, address, "DROP OWNED BY "+role) })
+	o := options(t, as(t, address, role))
+	o.Scratch = o.URL
+	_, err := Make(context.Background(), o)
+	require.ErrorContains(t, err, "permission denied for table ledger")
+	assert.NotContains(t, err.Error(), pgtest.Password)
 }
 
 func name(address string) string {
 	name, _, _ := strings.Cut(address[strings.LastIndex(address, "/")+1:], "?")
 	return name
 }
-
-func TestMain(m *testing.M) { pgtest.Main(m) }
