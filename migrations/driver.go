@@ -1,6 +1,7 @@
 package migrations
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,35 +12,60 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/metaextract/pipeline/internal/pg"
-	"github.com/metaextract/pipeline/migrations/evidence"
 	"github.com/metaextract/pipeline/migrations/folder"
+	"github.com/metaextract/pipeline/migrations/history"
 	"github.com/metaextract/pipeline/migrations/script"
 )
 
 // driver is golang-migrate's database.Driver over one connection. What it does differently from the driver that comes
 // with golang-migrate, and why (each is a test here; the numbers are issues of golang-migrate):
 //
-//   - A file and its version are committed together, so a failure leaves the version as it was, and not dirty (#196, #518).
+//   - A file, its version and its history are committed together, so a failure leaves the version as it was, and not dirty
+//     (#196, #518).
 //   - The lock is polled, so CREATE INDEX CONCURRENTLY does not deadlock with a waiting migrator (#960), and nothing
 //     goes on waiting for it after the call has returned.
 //   - Everything that waits has a timeout and ends with the context, which golang-migrate's interface lacks: the driver
 //     carries the context of its one run.
-//   - Files with statements that cannot run in a transaction run statement by statement.
+//   - Files with statements that cannot run in a transaction run statement by statement, and go on where they stopped.
 //   - A version is not lowered without a file that says how.
 type driver struct {
 	ctx     context.Context
 	options Options
 	conn    *pgx.Conn
 	lock    *lock
-	table   versionTable
+	tables  history.Tables
 	retry   retry
 	checks  bool // the server notices when the client is gone
 
-	migration folder.Migration // about to run, for evidence and errors
-	applied   Applied          // what the last Run did
+	task  task          // about to run
+	entry history.Entry // its line in the history
+	done  Applied       // what the last Run did
 
 	pending int // the version that SetVersion announced
 	state   step
+}
+
+// task is one way of one migration.
+type task struct {
+	folder.Migration
+	direction history.Direction
+	previous  int64  // the version below
+	way       string // back: what is run on the way down, and kept in the history on the way up
+	waySHA256 string
+	verify    []check        // of its own, before the commit
+	resume    *history.Entry // of the run that was interrupted in it
+	floor     string         // why no release before the running one works after it; "" where it does
+}
+
+// file is the task's file, for people.
+func (t task) file() string {
+	switch {
+	case t.direction == history.Down && t.Down != "":
+		return t.Down
+	case t.direction == history.Down:
+		return "the way back of " + t.Name + ", as the history has it"
+	}
+	return cmp.Or(t.File, "migration")
 }
 
 // step is where the driver is between SetVersion(dirty) and SetVersion(clean).
@@ -48,43 +74,49 @@ type step int
 const (
 	idle      step = iota
 	announced      // SetVersion(dirty) has been called: nothing is written yet
-	done           // Run has committed the version with the file
+	committed      // Run has committed the version with the file
 )
 
 var _ database.Driver = (*driver)(nil)
 
 // open connects, and does nothing to the database.
 func open(ctx context.Context, options Options) (*driver, error) {
-	conn, err := pg.Connect(ctx, options.URL)
-	if err != nil {
-		return nil, err
-	}
-	d := &driver{ctx: ctx, options: options, conn: conn, retry: newRetry(options.RetryBudget, options.Notice)}
-	if err := d.prepare(); err != nil {
-		pg.HangUp(ctx, conn)
+	d := &driver{ctx: ctx, options: options, retry: newRetry(options.RetryBudget, options.Notice)}
+	if err := d.connect(); err != nil {
 		return nil, err
 	}
 	return d, nil
 }
 
-func (d *driver) prepare() error {
-	var name string
-	var schema *string
-	if err := d.conn.QueryRow(d.ctx, "SELECT current_database(), current_schema()").Scan(&name, &schema); err != nil {
-		return fmt.Errorf("look at database: %w", pg.Ended(d.ctx, err))
+// connect opens the session, also anew after one was lost.
+func (d *driver) connect() error {
+	conn, err := pg.Connect(d.ctx, d.options.URL)
+	if err != nil {
+		return err
 	}
-	if schema == nil {
-		return fmt.Errorf("database %s: no schema of the search path exists: create it, or set another search_path in the URL", name)
+	d.conn = conn
+	if err := d.prepare(); err != nil {
+		pg.HangUp(d.ctx, conn)
+		return err
+	}
+	return nil
+}
+
+func (d *driver) prepare() error {
+	if err := refusePooler(d.ctx, d.conn, d.options.URL); err != nil {
+		return err
 	}
 	var err error
-	d.table = versionTable{schema: *schema}
-	if d.lock, err = newLock(d.conn, name, *schema); err != nil {
+	if d.tables, err = history.Find(d.ctx, d.conn); err != nil {
+		return err
+	}
+	if d.lock, err = newLock(d.conn, d.tables.Database, d.tables.Schema, d.tables.Version); err != nil {
 		return err
 	}
 	// PostgreSQL 14 and later, where the system can: a migrator that is killed must not leave a long ALTER TABLE at work.
 	_, err = d.conn.Exec(d.ctx, "SET client_connection_check_interval = '"+clientCheck+"'")
 	d.checks = err == nil
-	if _, err := d.simple(d.limits(d.options.LockTimeout)); err != nil {
+	if _, err := d.simple(d.session()); err != nil {
 		return fmt.Errorf("limit the session: %w", pg.Ended(d.ctx, err))
 	}
 	return nil
@@ -107,8 +139,23 @@ func (d *driver) Lock() error { return d.lock.take(d.ctx, d.options.LockWait, d.
 // Unlock lets other migrators in.
 func (d *driver) Unlock() error { return d.lock.release(d.ctx) }
 
-// Version is the row of schema_migrations.
-func (d *driver) Version() (int, bool, error) { return d.table.read(d.ctx, d.conn) }
+// Version is the row of schema_migrations. A migration that is about to be resumed has written its own there already; the
+// engine is told the one before, from which it comes to this migration again.
+func (d *driver) Version() (int, bool, error) {
+	version, dirty, err := d.tables.ReadVersion(d.ctx, d.conn)
+	if dirty && d.task.resume != nil {
+		return d.before(), false, err
+	}
+	return int(version), dirty, err
+}
+
+// before is the version that the engine starts the task from.
+func (d *driver) before() int {
+	if d.task.direction == history.Down {
+		return int(d.task.Version)
+	}
+	return int(d.task.previous)
+}
 
 // SetVersion remembers a version announced with dirty: Run writes it when it commits. Upstream writes it first, so that
 // any failure leaves the database dirty though PostgreSQL has rolled everything back. Without a Run in between there was
@@ -119,7 +166,7 @@ func (d *driver) SetVersion(version int, dirty bool) error {
 	case dirty:
 		d.pending, d.state = version, announced
 		return nil
-	case was == done && version == d.pending:
+	case was == committed && version == d.pending:
 		d.state = idle
 		return nil
 	case was == announced && version == d.pending:
@@ -131,7 +178,7 @@ func (d *driver) SetVersion(version int, dirty bool) error {
 
 // write changes the version by itself.
 func (d *driver) write(version int, dirty bool) error {
-	_, err := d.simple("BEGIN READ WRITE;" + d.table.set(version, dirty) + "COMMIT")
+	_, err := d.simple("BEGIN READ WRITE;" + d.tables.SetVersion(int64(version), dirty) + "COMMIT")
 	if err != nil {
 		d.rollBack()
 		return fmt.Errorf("write version %d: %w", version, pg.Ended(d.ctx, err))
@@ -145,29 +192,25 @@ func (d *driver) Run(migration io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("read migration: %w", err)
 	}
-	file := d.migration.File
-	if file == "" {
-		file = "migration"
-	}
-	s, err := script.Parse(file, string(body))
+	s, err := script.Parse(d.task.file(), string(body))
 	if err != nil {
 		return err
 	}
-	d.applied = Applied{
-		Version: d.migration.Version, Name: d.migration.Name, SHA256: folder.Hash(body), Statements: len(s.Statements),
-		Evidence: evidence.Evidence{Locks: []evidence.Lock{}, Rewrites: []string{}},
+	d.done = newApplied(d.task, folder.Hash(body), len(s.Statements))
+	if err := d.begin(s); err != nil {
+		return err
 	}
-	if s.Outside {
+	if s.Outside || d.task.resume != nil {
 		err = d.runOutside(s)
 	} else {
 		err = d.runTransaction(s)
 	}
 	if err != nil {
 		d.state = idle
-		return err
+		return d.failed(err)
 	}
 	if d.state == announced {
-		d.state = done
+		d.state = committed
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package migrations
 
 import (
 	"context"
-	"io"
 	"net/url"
 	"strings"
 	"testing"
@@ -13,7 +12,7 @@ import (
 
 	"github.com/metaextract/pipeline/internal/pg"
 	"github.com/metaextract/pipeline/internal/pgtest"
-	"github.com/metaextract/pipeline/migrations/backup"
+	"github.com/metaextract/pipeline/migrations/folder"
 	"github.com/metaextract/pipeline/migrations/script"
 )
 
@@ -88,14 +87,10 @@ func TestPasswordsAreInNoError(t *testing.T) {
 	} {
 		for what, do := range map[string]func() error{
 			"migrate": func() error {
-				m, err := New(Options{URL: address, FS: pgtest.Files("1_a.up.sql", "SELECT 1"), Dir: "m"})
+				m, err := New(Options{URL: address, FS: pgtest.Files("1_a.up.sql", "SELECT 1"), Folder: folder.Options{Dir: "m"}})
 				if err == nil {
 					_, err = m.Up(context.Background())
 				}
-				return err
-			},
-			"back up": func() error {
-				_, err := backup.Make(context.Background(), backup.Options{URL: address, Dumper: failing{}})
 				return err
 			},
 			"restore":         func() error { _, err := pg.NewScratch(context.Background(), address, pg.Locale{}); return err },
@@ -120,12 +115,12 @@ func TestPositionRefusesToGuess(t *testing.T) {
 		is    error
 		says  string
 	}{
-		{"an older release than the database", version + "(4, false)", ErrNewer, "the database is at version 4, but m ends at 3 (3_c)"},
-		{"a file that was taken away", version + "(2, false)", ErrNewer, "the database is at version 2, which m does not have between its others"},
-		{"a dirty version", version + "(3, true)", ErrDirty, `version 3 (m/3_c.up.sql)`},
-		{"a dirty version of another release", version + "(9, true)", ErrDirty, `version 9 (not in m)`},
-		{"migrated by drizzle-orm", drizzle + applied, ErrForeign, "drizzle.__drizzle_migrations lists 1 migrations that drizzle-orm applied, but there is no version in"},
-		{"migrated by drizzle-orm into a schema of its own", strings.ReplaceAll(drizzle+applied, "drizzle.__", "public.__"), ErrForeign, "public.__drizzle_migrations lists 1"},
+		{"an older release than the database", version + "(4, false)", ErrNewer, "version 4: the database is ahead of the migrations: m ends at 3 (3_c): a newer release has migrated the database"},
+		{"a file that was taken away", version + "(2, false)", ErrMissing, "version 2: an applied migration is missing: m does not have it between its others"},
+		{"a dirty version", version + "(3, true)", ErrDirty, `m/3_c.up.sql (version 3): a migration is half applied: a run of golang-migrate stopped in it`},
+		{"a dirty version of another release", version + "(9, true)", ErrDirty, `version 9: a migration is half applied`},
+		{"migrated by drizzle-orm", drizzle + applied, ErrForeign, `there is no version in "public"."schema_migrations", but other migrations in drizzle.__drizzle_migrations, where drizzle-orm lists 1: another tool has migrated this database`},
+		{"migrated by drizzle-orm into a schema of its own", strings.ReplaceAll(drizzle+applied, "drizzle.__", "public.__"), ErrForeign, "public.__drizzle_migrations, where drizzle-orm lists 1"},
 		{"migrated by drizzle-orm, with our table empty", drizzle + applied + strings.TrimSuffix(version, "INSERT INTO schema_migrations VALUES "), ErrForeign, "drizzle-orm"},
 		{"drizzle-orm's table without rows", drizzle, nil, ""},
 		{"both, in step", drizzle + applied + version + "(1, false)", nil, ""},
@@ -174,7 +169,7 @@ func TestUpToStopsWhereItIsTold(t *testing.T) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	good := Options{URL: "postgres://h/d", FS: pgtest.Files("1_a.up.sql", "SELECT 1"), Dir: "m"}
+	good := Options{URL: "postgres://h/d", FS: pgtest.Files("1_a.up.sql", "SELECT 1"), Folder: folder.Options{Dir: "m"}}
 	m, err := New(good)
 	require.NoError(t, err)
 	assert.Equal(t, DefaultLockTimeout, m.options.LockTimeout)
@@ -183,9 +178,9 @@ func TestOptionsAreChecked(t *testing.T) {
 		"LockTimeout is -1ns":       func(o *Options) { o.LockTimeout = -1 },
 		"StatementTimeout is 1µs":   func(o *Options) { o.StatementTimeout = 1000 },
 		"no file system given":      func(o *Options) { o.FS = nil },
-		`unknown format "flyway"`:   func(o *Options) { o.Format = "flyway" },
-		"is not a directory within": func(o *Options) { o.Dir = "../m" },
-		"n: no such directory of":   func(o *Options) { o.Dir = "n" },
+		`unknown format "flyway"`:   func(o *Options) { o.Folder.Format = "flyway" },
+		"is not a directory within": func(o *Options) { o.Folder.Dir = "../m" },
+		"n: no such directory of":   func(o *Options) { o.Folder.Dir = "n" },
 	} {
 		o := good
 		change(&o)
@@ -193,9 +188,3 @@ func TestOptionsAreChecked(t *testing.T) {
 		require.ErrorContains(t, err, says)
 	}
 }
-
-// failing is a Dumper that is never reached.
-type failing struct{}
-
-func (failing) Dump(context.Context, string, string, io.Writer) error { return io.ErrUnexpectedEOF }
-func (failing) Restore(context.Context, string, io.Reader) error      { return io.ErrUnexpectedEOF }

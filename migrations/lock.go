@@ -9,6 +9,7 @@ import (
 
 	"github.com/golang-migrate/migrate/v4/database"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/metaextract/pipeline/internal/pg"
 )
@@ -27,8 +28,8 @@ type lock struct {
 }
 
 // newLock takes the key of golang-migrate's own driver, so that its command line and we keep each other out.
-func newLock(conn *pgx.Conn, databaseName, schema string) (*lock, error) {
-	id, err := database.GenerateAdvisoryLockId(databaseName, schema, versionTableName)
+func newLock(conn *pgx.Conn, databaseName, schema, table string) (*lock, error) {
+	id, err := database.GenerateAdvisoryLockId(databaseName, schema, table)
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +81,23 @@ func (l *lock) release(ctx context.Context) error {
 	}
 	if !released {
 		return errors.New("release the migration lock: it was not held any more: a migration released it, and others may have run meanwhile")
+	}
+	return nil
+}
+
+// heldQuery asks whether the session has the lock.
+func (l *lock) heldQuery() string {
+	return fmt.Sprintf(`SELECT pg_catalog.count(*) FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
+		AND pid = pg_catalog.pg_backend_pid() AND (classid::bigint << 32) | objid::bigint = %d;`, l.key)
+}
+
+// errLockLost: a migration has released the lock (pg_advisory_unlock_all), so others may be at work.
+var errLockLost = errors.New("the migration lock is not held any more: a migration before this one has released it")
+
+// assert reads the answer to heldQuery, the last one. A lock that nobody took is not missed.
+func (l *lock) assert(results []*pgconn.Result) error {
+	if last := results[len(results)-1]; l.held && (len(last.Rows) != 1 || string(last.Rows[0][0]) == "0") {
+		return errLockLost
 	}
 	return nil
 }

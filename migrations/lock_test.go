@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/metaextract/pipeline/internal/pgtest"
+	"github.com/metaextract/pipeline/migrations/history"
 )
 
 // lockedBy takes the lock for another session, named.
@@ -77,7 +78,7 @@ func TestPendingAndVersionNeedNoLock(t *testing.T) {
 	assert.Len(t, pending, 1)
 	version, err := m.Version(context.Background())
 	require.NoError(t, err)
-	assert.Zero(t, version)
+	assert.Equal(t, history.NoVersion, version)
 	assert.Equal(t, "NULL", pgtest.Value(t, address, "SELECT to_regclass('schema_migrations')"), "looking writes nothing")
 }
 
@@ -113,7 +114,7 @@ func TestLockThatAMigrationReleasedIsAnError(t *testing.T) {
 
 func TestLockKeyIsReadableInPgLocks(t *testing.T) {
 	for _, schema := range []string{"public", "a", "b", "c", "d", "e", "f"} { // keys above and below 2^31
-		l, err := newLock(nil, "metaextract", schema)
+		l, err := newLock(nil, "metaextract", schema, history.StockVersion)
 		require.NoError(t, err)
 		assert.LessOrEqual(t, l.key, int64(1)<<32-1, fmt.Sprint(schema, " ", strconv.FormatInt(l.key, 16)))
 	}

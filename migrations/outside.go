@@ -1,6 +1,7 @@
 package migrations
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -9,141 +10,177 @@ import (
 
 	"github.com/metaextract/pipeline/internal/pg"
 	"github.com/metaextract/pipeline/migrations/evidence"
+	"github.com/metaextract/pipeline/migrations/history"
 	"github.com/metaextract/pipeline/migrations/script"
 )
 
-// runOutside applies a file statement by statement, without a transaction. The version is written first, as dirty, for
-// such a file can stop half done. Where nothing was done before it stopped, the version is put back, so the usual file,
-// a lone CREATE INDEX CONCURRENTLY, is as safe to run again as any other.
+// runOutside applies a file statement by statement. The version is written first, as dirty, for such a file can stop half
+// done. What is done is in the history: a statement that may run in a transaction is committed together with its place in
+// the file, and for the others the history says what is about to be made, so that a run that was killed can be told from
+// one that came to the end of the statement. Where nothing was done before it stopped, the version is put back, so the
+// usual file, a lone CREATE INDEX CONCURRENTLY, is as safe to run again as any other.
 func (d *driver) runOutside(s *script.Script) error {
 	start := time.Now()
-	previous, _, err := d.table.read(d.ctx, d.conn)
-	if err != nil {
-		return err
-	}
 	announcedVersion := d.state == announced
-	if announcedVersion {
+	if announcedVersion && d.task.resume == nil {
 		if err := d.write(d.pending, true); err != nil {
 			return err
 		}
 	}
 	before, err := d.simple(evidence.Query)
 	if err != nil {
-		return d.failed(s, "look before", err)
+		return d.failedTo("look before", s, err)
 	}
-	for i := range s.Statements {
-		if err := d.runAlone(s, i); err != nil {
-			return d.halfway(s, i, previous, announcedVersion, err)
+	for i := d.entry.Done; i < len(s.Statements); i++ {
+		if err := d.alone(s, i); err != nil {
+			return d.halfway(s, announcedVersion, err)
 		}
 	}
 	after, err := d.simple(d.restored() + evidence.Query)
 	if err == nil {
-		d.applied.Evidence, err = evidence.Compare(before, after)
+		d.done.Evidence, err = evidence.Compare(before, after)
 	}
 	if err != nil {
-		return d.failed(s, "look after", err)
+		return d.failedTo("look after", s, err)
 	}
-	d.applied.Duration = time.Since(start)
-	if !announcedVersion {
-		return nil
+	if err := d.verifyOutside(); err != nil {
+		return d.halfway(s, announcedVersion, err)
 	}
-	return d.write(d.pending, false)
+	d.done.Duration = time.Since(start)
+	return d.conclude(s, announcedVersion)
 }
 
-// runAlone runs one statement, again while other sessions are in the way. A build of an index that failed leaves it
-// behind, invalid: it costs every write and makes the next attempt fail with "already exists", or, with IF NOT EXISTS,
-// succeed without an index. So it is dropped.
-func (d *driver) runAlone(s *script.Script, i int) error {
+// conclude writes version and history together.
+func (d *driver) conclude(s *script.Script, announcedVersion bool) error {
+	_, err := d.simple("BEGIN READ WRITE")
+	if err == nil {
+		err = d.record(d.conn, history.Applied)
+	}
+	if err != nil {
+		d.rollBack()
+		return d.failedTo("record", s, err)
+	}
+	version := ""
+	if announcedVersion {
+		version = d.tables.SetVersion(int64(d.pending), false)
+	}
+	if _, err := d.simple(version + "COMMIT"); err != nil {
+		return d.commitFailed(s, err)
+	}
+	return nil
+}
+
+// alone runs one statement, again while other sessions are in the way, and writes that it is done.
+func (d *driver) alone(s *script.Script, i int) error {
+	st := s.Statements[i]
+	if s.Declared.Backfill != nil {
+		return d.batches(s)
+	}
+	plan, err := d.planAlone(s, i)
+	if err != nil {
+		return err
+	}
+	settled, err := plan.settle(d)
+	if err != nil {
+		return d.blame(s, err)
+	}
+	err = d.retry.do(d.ctx, s.File, func(n int, _ time.Duration) error {
+		d.done.Attempts = max(d.done.Attempts, n)
+		if settled {
+			return nil
+		}
+		if script.OutsideTransaction(st) {
+			return d.bare(s, i, plan)
+		}
+		return d.together(s, i)
+	})
+	if err != nil {
+		return d.blame(s, err)
+	}
+	if script.OutsideTransaction(st) {
+		err = d.tables.Progress(d.ctx, d.conn, d.entry.ID, i+1, prefix(s, i+1).encode())
+	}
+	if err == nil {
+		d.entry.Done = i + 1
+	}
+	return err
+}
+
+// together runs a statement and writes its place in one transaction.
+func (d *driver) together(s *script.Script, i int) error {
+	st := s.Statements[i]
+	if _, err := d.simple("BEGIN;" + d.limits("SET LOCAL", d.options.LockTimeout)); err != nil {
+		return d.failedTo("begin", s, err)
+	}
+	if _, err := d.send(s.Text[st.Start:st.End]); err != nil {
+		d.rollBack()
+		var server *pgconn.PgError
+		if errors.As(err, &server) {
+			return s.Explain(server, st.Start, i)
+		}
+		return err
+	}
+	err := d.tables.Progress(d.ctx, d.conn, d.entry.ID, i+1, prefix(s, i+1).encode())
+	if err == nil {
+		_, err = d.simple("COMMIT")
+	}
+	if err != nil {
+		d.rollBack()
+		var server *pgconn.PgError
+		if errors.As(err, &server) {
+			return s.Explain(server, st.Start, i)
+		}
+	}
+	return err
+}
+
+// bare runs a statement that PostgreSQL refuses in a transaction. What its failure leaves is removed.
+func (d *driver) bare(s *script.Script, i int, plan intent) error {
 	st := s.Statements[i]
 	lockTimeout := d.options.LockTimeout
 	if script.Concurrent(st) {
 		// It waits for the transactions that are open, and nobody waits for it.
 		lockTimeout = d.options.StatementTimeout
 	}
-	err := d.retry.do(d.ctx, s.File, func(n int) error {
-		d.applied.Attempts = max(d.applied.Attempts, n)
-		if _, err := d.simple(d.limits(lockTimeout)); err != nil {
-			return d.failed(s, "prepare", err)
-		}
-		invalid, err := d.invalidIndexes()
-		if err != nil {
-			return d.failed(s, "prepare", err)
-		}
-		_, err = d.send(s.Text[st.Start:st.End])
-		if err == nil {
-			return nil
-		}
-		if cleaning := d.dropInvalid(invalid); cleaning != nil {
+	if _, err := d.simple(d.limits("SET", lockTimeout)); err != nil {
+		return d.failedTo("prepare", s, err)
+	}
+	if err := d.tables.Progress(d.ctx, d.conn, d.entry.ID, i, plan.encode()); err != nil {
+		return d.failedTo("prepare", s, err)
+	}
+	_, err := d.send(s.Text[st.Start:st.End])
+	if err == nil {
+		return plan.confirm(d)
+	}
+	if !d.conn.IsClosed() {
+		ctx, cancel := pg.Farewell(d.ctx)
+		defer cancel()
+		clean := *d
+		clean.ctx = ctx
+		if _, cleaning := plan.settle(&clean); cleaning != nil {
 			err = errors.Join(err, cleaning)
 		}
-		var server *pgconn.PgError
-		if errors.As(err, &server) {
-			return s.Explain(server, st.Start, i)
-		}
-		return err
-	})
-	return d.blame(s, err)
+	}
+	var server *pgconn.PgError
+	if errors.As(err, &server) {
+		return s.Explain(server, st.Start, i)
+	}
+	return err
 }
 
 // halfway says what is done and what is not. With nothing done it puts the version back.
-func (d *driver) halfway(s *script.Script, finished, previous int, announcedVersion bool, err error) error {
+func (d *driver) halfway(s *script.Script, announcedVersion bool, err error) error {
 	if !announcedVersion {
 		return err
 	}
-	if finished == 0 && !d.conn.IsClosed() {
-		ctx, cancel := pg.Farewell(d.ctx)
+	if d.entry.Done == 0 && !d.conn.IsClosed() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(d.ctx), patience)
 		defer cancel()
-		if _, restored := d.conn.PgConn().Exec(ctx, "BEGIN READ WRITE;"+d.table.set(previous, false)+"COMMIT").ReadAll(); restored == nil {
+		back := int64(d.before())
+		if _, restored := d.conn.PgConn().Exec(ctx, "BEGIN READ WRITE;"+d.tables.SetVersion(back, false)+"COMMIT").ReadAll(); restored == nil {
 			return err
 		}
 	}
-	return fmt.Errorf("%w\n  %d of its %d statements are done and stay done, for the file cannot run in a transaction: %w.\n  Finish or undo it by hand, then tell: %s",
-		err, finished, len(s.Statements), ErrDirty, d.table.repair(d.pending, previous))
-}
-
-// invalidIndexes are the indexes whose build has not been finished.
-func (d *driver) invalidIndexes() (map[uint32]string, error) {
-	rows, err := d.conn.Query(d.ctx, `
-		SELECT i.indexrelid, format('%I.%I', n.nspname, c.relname)
-		FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE NOT i.indisvalid AND c.relkind = 'i'
-			AND i.indexrelid NOT IN (SELECT index_relid FROM pg_stat_progress_create_index WHERE pid <> pg_backend_pid())`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	indexes := map[uint32]string{}
-	for rows.Next() {
-		var oid uint32
-		var name string
-		if err := rows.Scan(&oid, &name); err != nil {
-			return nil, err
-		}
-		indexes[oid] = name
-	}
-	return indexes, rows.Err()
-}
-
-// dropInvalid removes the indexes that have become invalid since.
-func (d *driver) dropInvalid(since map[uint32]string) error {
-	if d.conn.IsClosed() {
-		return nil
-	}
-	ctx, cancel := pg.Farewell(d.ctx)
-	defer cancel()
-	clean := *d
-	clean.ctx = ctx
-	now, err := clean.invalidIndexes()
-	if err != nil {
-		return fmt.Errorf("look for an invalid index: %w", err)
-	}
-	for oid, name := range now {
-		if _, old := since[oid]; old {
-			continue
-		}
-		if _, err := clean.conn.Exec(ctx, "DROP INDEX CONCURRENTLY IF EXISTS "+name); err != nil {
-			return fmt.Errorf("the invalid index %s is left: drop it: %w", name, err)
-		}
-	}
-	return nil
+	return fmt.Errorf("%w\n  %d of its %d statements are done and stay done, for the file cannot run in a transaction: %w.\n  Correct the file from there on and run again: it goes on with the next statement",
+		err, d.entry.Done, len(s.Statements), ErrDirty)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/metaextract/pipeline/internal/pgtest"
+	"github.com/metaextract/pipeline/migrations/history"
 )
 
 const invalidQuery = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
@@ -52,30 +53,51 @@ func TestInvalidIndexesOfOthersAreLeftAlone(t *testing.T) {
 	assert.Equal(t, "theirs", pgtest.Value(t, address, "SELECT string_agg(indexrelid::regclass::text, ',') FROM pg_index WHERE NOT indisvalid"))
 }
 
-func TestFileThatStopsHalfDoneIsDirtyAndSaysWhatToDo(t *testing.T) {
+func TestFileThatStopsHalfDoneGoesOnWhereItStopped(t *testing.T) {
 	address := pgtest.Database(t)
 	folder := pgtest.Files(
 		"1_a.up.sql", "CREATE TABLE t (a int)",
 		"2_b.up.sql", "CREATE INDEX CONCURRENTLY i ON t (a);\nCREATE INDEX CONCURRENTLY j ON t (b);")
 	_, err := migrator(t, address, folder).Up(context.Background())
 	require.ErrorIs(t, err, ErrDirty)
-	const repair = `UPDATE "public"."schema_migrations" SET dirty = false; (finished, version 2) or UPDATE "public"."schema_migrations" SET version = 1, dirty = false; (undone)`
 	assert.Equal(t, `m/2_b.up.sql:2: column "b" does not exist (42703)
     2 | CREATE INDEX CONCURRENTLY j ON t (b);
   1 of its 2 statements are done and stay done, for the file cannot run in a transaction: a migration is half applied.
-  Finish or undo it by hand, then tell: `+repair, err.Error())
+  Correct the file from there on and run again: it goes on with the next statement`, err.Error())
 	assert.Equal(t, "2 true", pgtest.Value(t, address, stateQuery))
-
-	folder["m/2_b.up.sql"].Data = []byte("SELECT 1")
-	_, err = migrator(t, address, folder).Up(context.Background())
-	require.ErrorIs(t, err, ErrDirty)
-	require.ErrorContains(t, err, repair)
-	_, err = migrator(t, address, folder).Pending(context.Background())
-	require.ErrorIs(t, err, ErrDirty)
-
-	pgtest.Exec(t, address, `UPDATE "public"."schema_migrations" SET dirty = false`)
-	_, err = migrator(t, address, folder).Up(context.Background())
+	status, err := migrator(t, address, folder).Status(context.Background())
 	require.NoError(t, err)
+	assert.Equal(t, StateInterrupted, status.Items[1].State)
+	assert.Equal(t, "a run stopped after 1 of 2 statements of its way up; the next run goes on", status.Items[1].Message)
+
+	folder["m/2_b.up.sql"].Data = []byte("CREATE INDEX CONCURRENTLY i2 ON t (a);\nCREATE INDEX CONCURRENTLY j ON t (a);")
+	_, err = migrator(t, address, folder).Up(context.Background())
+	require.ErrorIs(t, err, ErrDirty)
+	require.ErrorContains(t, err, "m/2_b.up.sql: an earlier run has done its first 1 statements, and they are not the same any more")
+
+	folder["m/2_b.up.sql"].Data = []byte("CREATE INDEX CONCURRENTLY i ON t (a);\nCREATE INDEX CONCURRENTLY j ON t ((a + 1));")
+	outcome, err := migrator(t, address, folder).Up(context.Background())
+	require.NoError(t, err)
+	assert.Equal(t, 1, outcome.Applied[0].Resumed)
+	assert.Equal(t, "2 false", pgtest.Value(t, address, stateQuery))
+	assert.Equal(t, "i,j", pgtest.Value(t, address, "SELECT string_agg(indexrelid::regclass::text, ',' ORDER BY indexrelid) FROM pg_index WHERE indrelid = 't'::regclass AND indisvalid"))
+	entries, err := migrator(t, address, folder).History(context.Background())
+	require.NoError(t, err)
+	require.Len(t, entries, 2, "one line for a migration, however many runs it took")
+	assert.Equal(t, history.Applied, entries[1].Status)
+	assert.Equal(t, migrator(t, address, folder).Migrations()[1].SHA256, entries[1].SHA256)
+	assert.Empty(t, entries[1].Error)
+}
+
+func TestDirtyVersionOfAnotherToolIsNotGoneOnWith(t *testing.T) {
+	address := pgtest.Database(t)
+	folder := pgtest.Files("1_a.up.sql", "CREATE TABLE t (a int)", "2_b.up.sql", "CREATE INDEX CONCURRENTLY i ON t (a)")
+	_, err := migrator(t, address, folder).UpTo(context.Background(), 1)
+	require.NoError(t, err)
+	pgtest.Exec(t, address, "UPDATE schema_migrations SET version = 2, dirty = true")
+	_, err = migrator(t, address, folder).Up(context.Background())
+	require.ErrorIs(t, err, ErrDirty)
+	require.ErrorContains(t, err, "finish or undo it by hand, then tell: UPDATE schema_migrations SET dirty = false")
 }
 
 func TestConcurrentIndexWaitsForTransactionsLongerThanOthersWouldForLocks(t *testing.T) {

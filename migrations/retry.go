@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgerrcode"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/metaextract/pipeline/internal/pg"
@@ -47,12 +46,12 @@ func newRetry(budget time.Duration, notice func(string)) retry {
 	return retry{budget: budget, now: time.Now, pause: pg.Pause, random: rand.Float64, notice: notice}
 }
 
-// do calls attempt, with its number from 1, until it succeeds, fails for a reason that time does not heal, or the budget
-// would be spent before the next attempt.
-func (r retry) do(ctx context.Context, what string, attempt func(n int) error) error {
+// do calls attempt, with its number from 1 and what is left of the budget, until it succeeds, fails for a reason that time
+// does not heal, or the budget would be spent before the next attempt.
+func (r retry) do(ctx context.Context, what string, attempt func(n int, left time.Duration) error) error {
 	start := r.now()
 	for n := 1; ; n++ {
-		err := attempt(n)
+		err := attempt(n, r.budget-r.now().Sub(start))
 		if err == nil || ctx.Err() != nil || !passing(err) {
 			return err
 		}
@@ -86,24 +85,4 @@ func passing(err error) bool {
 		return false
 	}
 	return server.Code == pgerrcode.LockNotAvailable || server.Code == pgerrcode.DeadlockDetected || server.Code == pgerrcode.SerializationFailure
-}
-
-// bystanders names the sessions that most likely kept a lock from us: those with the oldest open transactions that hold
-// locks on tables. Their statements are not shown, for they hold values.
-func bystanders(ctx context.Context, conn *pgx.Conn) string {
-	const query = `
-		SELECT coalesce(string_agg(who, '; '), '') FROM (
-			SELECT format('pid %s (%s, user %s, %s, open for %s)', a.pid, coalesce(nullif(a.application_name, ''), 'unnamed'),
-				a.usename, a.state, justify_interval(date_trunc('second', clock_timestamp() - a.xact_start))) AS who
-			FROM pg_stat_activity a
-			WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.xact_start IS NOT NULL
-				AND EXISTS (SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
-					WHERE l.pid = a.pid AND l.granted AND l.locktype = 'relation' AND c.relkind IN ('r', 'p', 'm')
-						AND c.relnamespace <> 'pg_catalog'::regnamespace)
-			ORDER BY a.xact_start LIMIT 3) t`
-	var who string
-	if conn.IsClosed() || conn.QueryRow(ctx, query).Scan(&who) != nil {
-		return ""
-	}
-	return who
 }

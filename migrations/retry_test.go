@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,7 +35,9 @@ func fakeRetry(budget time.Duration, random float64) (retry, *[]time.Duration) {
 
 func TestRetryPausesDoubleUpToALimit(t *testing.T) {
 	r, pauses := fakeRetry(time.Minute, 0.999999999)
-	err := r.do(context.Background(), "f", func(int) error { return &pgconn.PgError{Code: pgerrcode.LockNotAvailable, Message: "no"} })
+	err := r.do(context.Background(), "f", func(int, time.Duration) error {
+		return &pgconn.PgError{Code: pgerrcode.LockNotAvailable, Message: "no"}
+	})
 	require.ErrorContains(t, err, "gave up after")
 	for i, p := range *pauses {
 		want := longestPause
@@ -79,7 +82,7 @@ func TestRetryIsForWhatPasses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r, _ := fakeRetry(time.Minute, 0)
 			attempts := 0
-			err := r.do(context.Background(), "f", func(n int) error {
+			err := r.do(context.Background(), "f", func(n int, _ time.Duration) error {
 				attempts++
 				assert.Equal(t, attempts, n)
 				if n == 3 {
@@ -93,17 +96,17 @@ func TestRetryIsForWhatPasses(t *testing.T) {
 	}
 }
 
-func TestLockThatIsBusyIsTriedAgain(t *testing.T) {
+func TestLockThatIsBusyIsTriedAgainWhenWhoHeldItIsGone(t *testing.T) {
 	address := pgtest.Database(t)
 	pgtest.Exec(t, address, "CREATE TABLE t (a int)")
-	holder := pgtest.Session(t, address)
+	holder := pgtest.Session(t, pgtest.Named(address, "report-job"))
 	_, err := holder.Exec(context.Background(), "BEGIN; LOCK TABLE t IN ROW EXCLUSIVE MODE", pgtest.Simply)
 	require.NoError(t, err)
-	attempts := 0
+	var notices []string
 	m := migrator(t, address, pgtest.Files("1_a.up.sql", "CREATE TABLE n (); ALTER TABLE t ADD COLUMN b int"), func(o *Options) {
+		o.LockTimeout = time.Second // time to connect and look, on a busy machine
 		o.Notice = func(n string) {
-			assert.Contains(t, n, "canceling statement due to lock timeout (55P03); again in")
-			if attempts++; attempts == 3 {
+			if notices = append(notices, n); strings.Contains(n, "waiting for") {
 				_, err := holder.Exec(context.Background(), "COMMIT")
 				assert.NoError(t, err)
 			}
@@ -111,8 +114,36 @@ func TestLockThatIsBusyIsTriedAgain(t *testing.T) {
 	})
 	outcome, err := m.Up(context.Background())
 	require.NoError(t, err)
-	assert.Equal(t, 4, outcome.Applied[0].Attempts)
-	assert.Less(t, outcome.Applied[0].Duration, outcome.Elapsed-3*m.options.LockTimeout, "of the attempt that succeeded")
+	applied := outcome.Applied[0]
+	assert.Equal(t, 2, applied.Attempts, "the second is made when it can succeed, for each one in vain keeps everybody waiting")
+	require.Len(t, applied.Blockers, 1)
+	assert.Regexp(t, `^pid \d+ \(report-job, user postgres, idle in transaction`, applied.Blockers[0])
+	assert.Less(t, applied.Duration, outcome.Elapsed-m.options.LockTimeout, "of the attempt that succeeded")
+	require.Len(t, notices, 2)
+	assert.Regexp(t, `^m/1_a.up.sql: attempt 1: canceling statement due to lock timeout \(55P03\); again in`, notices[0])
+	assert.Regexp(t, `^m/1_a.up.sql: waiting for pid \d+ \(report-job`, notices[1])
+	entries, err := m.History(context.Background())
+	require.NoError(t, err)
+	assert.Equal(t, 2, entries[0].Attempts)
+	assert.Equal(t, applied.Blockers, entries[0].Blockers)
+}
+
+func TestWhoHasBeenAtTheTablesForLongIsToldBeforeTheFirstAttempt(t *testing.T) {
+	address := pgtest.Database(t)
+	pgtest.Exec(t, address, "CREATE TABLE t (a int); CREATE TABLE other (a int)")
+	for name, table := range map[string]string{"long-report": "t", "elsewhere": "other"} {
+		holder := pgtest.Session(t, pgtest.Named(address, name))
+		_, err := holder.Exec(context.Background(), "BEGIN; SELECT * FROM "+table, pgtest.Simply)
+		require.NoError(t, err)
+	}
+	pgtest.Eventually(t, address, "count(*) = 2 FROM pg_stat_activity WHERE datname = current_database() AND xact_start < clock_timestamp() - interval '100 ms'")
+	var notices []string
+	_, err := migrator(t, address, pgtest.Files("1_a.up.sql", "UPDATE t SET a = 1"), func(o *Options) {
+		o.Notice = func(n string) { notices = append(notices, n) }
+	}).Up(context.Background())
+	require.NoError(t, err)
+	require.Len(t, notices, 1)
+	assert.Regexp(t, `^m/1_a.up.sql: may have to wait for pid \d+ \(long-report`, notices[0])
 }
 
 func TestLockThatStaysBusyEndsWithWhoIsInTheWay(t *testing.T) {

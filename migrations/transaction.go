@@ -9,22 +9,25 @@ import (
 
 	"github.com/metaextract/pipeline/internal/pg"
 	"github.com/metaextract/pipeline/migrations/evidence"
+	"github.com/metaextract/pipeline/migrations/history"
 	"github.com/metaextract/pipeline/migrations/script"
 )
 
-// How the server guards against a client that stops or is killed. Both are safe for a client that lives: it never
-// thinks inside a transaction.
-const (
-	idleTimeout = time.Minute
-	clientCheck = "1s"
-)
+// idleTimeout ends a session whose client has disappeared without a word while a transaction was open.
+const idleTimeout = time.Minute
 
-// limits are the settings of the session, for what the driver does itself, too. A file may set others for itself: it
-// knows what it does.
-func (d *driver) limits(lockTimeout time.Duration) string {
-	sql := fmt.Sprintf("SET lock_timeout = %d; SET statement_timeout = %d; SET idle_in_transaction_session_timeout = %d;",
-		lockTimeout.Milliseconds(), d.options.StatementTimeout.Milliseconds(), idleTimeout.Milliseconds())
-	if d.checks {
+// clientCheck is how often the server looks whether the client of a running statement is still there.
+const clientCheck = "1s"
+
+// session are the settings of the session, for what the driver does itself, too.
+func (d *driver) session() string { return d.limits("SET", d.options.LockTimeout) }
+
+// limits are timeouts, of the session (SET) or of a transaction (SET LOCAL). A file may set others for itself, though none
+// without end: it knows what it does.
+func (d *driver) limits(set string, lockTimeout time.Duration) string {
+	sql := fmt.Sprintf("%[1]s lock_timeout = %[2]d; %[1]s statement_timeout = %[3]d; %[1]s idle_in_transaction_session_timeout = %[4]d;",
+		set, lockTimeout.Milliseconds(), d.options.StatementTimeout.Milliseconds(), idleTimeout.Milliseconds())
+	if d.checks && set == "SET" {
 		sql += "SET client_connection_check_interval = '" + clientCheck + "';"
 	}
 	return sql
@@ -32,18 +35,22 @@ func (d *driver) limits(lockTimeout time.Duration) string {
 
 // restored undoes what a file set for the session (search_path, a role): golang-migrate lets it leak into the next file.
 func (d *driver) restored() string {
-	return "RESET SESSION AUTHORIZATION; RESET ALL;" + d.limits(d.options.LockTimeout)
+	return "RESET SESSION AUTHORIZATION; RESET ALL;" + d.session()
 }
 
 // runTransaction applies a file and its version in one transaction, again and again while other sessions are in the way.
 func (d *driver) runTransaction(s *script.Script) error {
-	err := d.retry.do(d.ctx, s.File, func(n int) error {
-		start := time.Now()
-		if err := d.attempt(s); err != nil {
+	w := watch{driver: d}
+	defer w.close()
+	err := d.retry.do(d.ctx, s.File, func(n int, left time.Duration) error {
+		if err := w.before(s, n, left); err != nil {
 			return err
 		}
-		d.applied.Attempts, d.applied.Duration = n, time.Since(start)
-		return nil
+		start := time.Now()
+		d.done.Attempts = n
+		err := w.during(func() error { return d.attempt(s, start) })
+		d.done.Blockers = w.seen()
+		return err
 	})
 	return d.blame(s, err)
 }
@@ -56,8 +63,8 @@ func (d *driver) blame(s *script.Script, err error) error {
 	case d.ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", s.File, pg.Ended(d.ctx, err))
 	case passing(err):
-		if who := bystanders(d.ctx, d.conn); who != "" {
-			return fmt.Errorf("%w\n  oldest open transactions: %s", err, who)
+		if who := bystanders(d.ctx, d.conn); len(who) > 0 {
+			return fmt.Errorf("%w\n  oldest open transactions: %s", err, joined(who))
 		}
 	}
 	return err
@@ -65,11 +72,15 @@ func (d *driver) blame(s *script.Script, err error) error {
 
 // attempt is one transaction. The body goes to the server in one piece, so that PostgreSQL and not our splitter decides
 // where statements end, and its positions are positions in the file.
-func (d *driver) attempt(s *script.Script) error {
-	before, err := d.simple("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;" + evidence.Query)
+func (d *driver) attempt(s *script.Script, start time.Time) error {
+	before, err := d.simple("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;" + d.limits("SET LOCAL", d.options.LockTimeout) +
+		evidence.Query + d.lock.heldQuery())
+	if err == nil {
+		err = d.lock.assert(before)
+	}
 	if err != nil {
 		d.rollBack()
-		return d.failed(s, "begin", err)
+		return d.failedTo("begin", s, err)
 	}
 	if err := d.body(s); err != nil {
 		d.rollBack()
@@ -77,19 +88,27 @@ func (d *driver) attempt(s *script.Script) error {
 	}
 	after, err := d.simple("RESET SESSION AUTHORIZATION; RESET ROLE;" + evidence.Query + evidence.LocksQuery)
 	if err == nil {
-		d.applied.Evidence, err = evidence.Compare(before, after)
+		d.done.Evidence, err = evidence.Compare(before, after)
 	}
 	if err != nil {
 		d.rollBack()
-		return d.failed(s, "look after", err)
+		return d.failedTo("look after", s, err)
+	}
+	if err := d.verify(); err != nil {
+		d.rollBack()
+		return err
+	}
+	d.done.Duration = time.Since(start)
+	if err := d.record(d.conn, history.Applied); err != nil {
+		d.rollBack()
+		return d.failedTo("record", s, err)
 	}
 	version := ""
 	if d.state == announced {
-		version = d.table.set(d.pending, false)
+		version = d.tables.SetVersion(int64(d.pending), false)
 	}
 	if _, err := d.simple(version + "COMMIT;" + d.restored()); err != nil {
-		d.rollBack()
-		return d.failed(s, "commit", err)
+		return d.commitFailed(s, err)
 	}
 	return nil
 }
@@ -108,7 +127,7 @@ func (d *driver) body(s *script.Script) error {
 	if errors.As(err, &server) {
 		return s.Explain(server, 0, min(completed, len(s.Statements)-1))
 	}
-	return d.failed(s, "run", err)
+	return d.failedTo("run", s, err)
 }
 
 // send runs statements and counts those that completed. Rows are read and forgotten.
@@ -122,17 +141,33 @@ func (d *driver) send(sql string) (completed int, err error) {
 	return completed, results.Close()
 }
 
-// failed describes an error outside the file's statements.
-func (d *driver) failed(s *script.Script, verb string, err error) error {
-	var server *pgconn.PgError
-	switch {
-	case d.conn.IsClosed() && verb == "commit":
-		return fmt.Errorf("%s: the connection was lost while committing, so whether it is applied is not known here; run again: the version in %s tells: %w",
-			s.File, versionTableName, err)
-	case d.conn.IsClosed():
+// failedTo describes an error outside the file's statements.
+func (d *driver) failedTo(verb string, s *script.Script, err error) error {
+	if d.conn.IsClosed() {
 		return fmt.Errorf("%s: the connection was lost; nothing of the file is applied: %w", s.File, err)
-	case errors.As(err, &server) && verb == "commit":
-		return s.Explain(server, 0, len(s.Statements))
 	}
 	return fmt.Errorf("%s %s: %w", verb, s.File, err)
+}
+
+// commitFailed finds out what became of a commit. An error of the server means that nothing was committed. With the
+// connection lost nobody knows but the database: it is asked on a new one.
+func (d *driver) commitFailed(s *script.Script, err error) error {
+	var server *pgconn.PgError
+	if !d.conn.IsClosed() {
+		d.rollBack()
+		if errors.As(err, &server) {
+			return s.Explain(server, 0, len(s.Statements))
+		}
+		return d.failedTo("commit", s, err)
+	}
+	applied, asked := d.reconnect()
+	switch {
+	case asked != nil:
+		return fmt.Errorf("%s: the connection was lost while committing, and the database does not answer: whether the file is applied is not known here; run again: the history tells: %w",
+			s.File, errors.Join(err, asked))
+	case applied:
+		d.options.Notice(s.File + ": the connection was lost after the commit; the migration is applied")
+		return nil
+	}
+	return fmt.Errorf("%s: the connection was lost before the commit; nothing of the file is applied: %w", s.File, err)
 }
