@@ -200,10 +200,14 @@ func (r Migration) MarshalJSON() ([]byte, error) {
 		Pipeline *Pipeline
 		URL      *dagger.Secret
 		DB       *dagger.Service
+		Running  string
+		Actor    string
 	}
 	concrete.Pipeline = r.Pipeline
 	concrete.URL = r.URL
 	concrete.DB = r.DB
+	concrete.Running = r.Running
+	concrete.Actor = r.Actor
 	return json.Marshal(&concrete)
 }
 
@@ -212,6 +216,8 @@ func (r *Migration) UnmarshalJSON(bs []byte) error {
 		Pipeline *Pipeline
 		URL      *dagger.Secret
 		DB       *dagger.Service
+		Running  string
+		Actor    string
 	}
 	err := json.Unmarshal(bs, &concrete)
 	if err != nil {
@@ -220,6 +226,8 @@ func (r *Migration) UnmarshalJSON(bs []byte) error {
 	r.Pipeline = concrete.Pipeline
 	r.URL = concrete.URL
 	r.DB = concrete.DB
+	r.Running = concrete.Running
+	r.Actor = concrete.Actor
 	return nil
 }
 
@@ -278,24 +286,52 @@ func (r *Tests) UnmarshalJSON(bs []byte) error {
 func (r Migrated) MarshalJSON() ([]byte, error) {
 	var concrete struct {
 		Summary string
-		Backup  *dagger.File
+		Problem string
+		Files   *dagger.Directory
 	}
 	concrete.Summary = r.Summary
-	concrete.Backup = r.Backup
+	concrete.Problem = r.Problem
+	concrete.Files = r.Files
 	return json.Marshal(&concrete)
 }
 
 func (r *Migrated) UnmarshalJSON(bs []byte) error {
 	var concrete struct {
 		Summary string
-		Backup  *dagger.File
+		Problem string
+		Files   *dagger.Directory
 	}
 	err := json.Unmarshal(bs, &concrete)
 	if err != nil {
 		return err
 	}
 	r.Summary = concrete.Summary
-	r.Backup = concrete.Backup
+	r.Problem = concrete.Problem
+	r.Files = concrete.Files
+	return nil
+}
+
+func (r MigrationRehearsal) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Verdict string
+		JSON    string
+	}
+	concrete.Verdict = r.Verdict
+	concrete.JSON = r.JSON
+	return json.Marshal(&concrete)
+}
+
+func (r *MigrationRehearsal) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Verdict string
+		JSON    string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Verdict = concrete.Verdict
+	r.JSON = concrete.JSON
 	return nil
 }
 
@@ -536,22 +572,165 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 		default:
 			return nil, fmt.Errorf("unknown function %s", fnName)
 		}
+	case "Migrated":
+		switch fnName {
+		case "Sync":
+			var parent Migrated
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Migrated).Sync(&parent)
+		default:
+			return nil, fmt.Errorf("unknown function %s", fnName)
+		}
 	case "Migration":
 		switch fnName {
+		case "Backup":
+			var parent Migration
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Migration).Backup(&parent, ctx)
+		case "Down":
+			var parent Migration
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var to int
+			if inputArgs["to"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["to"]), &to)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg to", err))
+				}
+			}
+			return (*Migration).Down(&parent, ctx, to)
+		case "History":
+			var parent Migration
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var format string
+			if inputArgs["format"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["format"]), &format)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg format", err))
+				}
+			}
+			return (*Migration).History(&parent, ctx, format)
 		case "Plan":
 			var parent Migration
 			err = json.Unmarshal(parentJSON, &parent)
 			if err != nil {
 				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
 			}
-			return (*Migration).Plan(&parent, ctx)
+			var format string
+			if inputArgs["format"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["format"]), &format)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg format", err))
+				}
+			}
+			return (*Migration).Plan(&parent, ctx, format)
+		case "Rehearse":
+			var parent Migration
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Migration).Rehearse(&parent, ctx)
+		case "Restore":
+			var parent Migration
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var backups *dagger.Directory
+			if inputArgs["backups"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["backups"]), &backups)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg backups", err))
+				}
+			}
+			var identity *dagger.Secret
+			if inputArgs["identity"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["identity"]), &identity)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg identity", err))
+				}
+			}
+			var confirmed bool
+			if inputArgs["confirmed"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["confirmed"]), &confirmed)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg confirmed", err))
+				}
+			}
+			var terminate bool
+			if inputArgs["terminate"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["terminate"]), &terminate)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg terminate", err))
+				}
+			}
+			return (*Migration).Restore(&parent, ctx, backups, identity, confirmed, terminate)
+		case "Status":
+			var parent Migration
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var format string
+			if inputArgs["format"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["format"]), &format)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg format", err))
+				}
+			}
+			return (*Migration).Status(&parent, ctx, format)
 		case "Up":
 			var parent Migration
 			err = json.Unmarshal(parentJSON, &parent)
 			if err != nil {
 				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
 			}
-			return (*Migration).Up(&parent, ctx)
+			var noRehearsal bool
+			if inputArgs["noRehearsal"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["noRehearsal"]), &noRehearsal)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg noRehearsal", err))
+				}
+			}
+			return (*Migration).Up(&parent, ctx, noRehearsal)
+		default:
+			return nil, fmt.Errorf("unknown function %s", fnName)
+		}
+	case "MigrationRehearsal":
+		switch fnName {
+		case "File":
+			var parent MigrationRehearsal
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*MigrationRehearsal).File(&parent), nil
+		case "Report":
+			var parent MigrationRehearsal
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*MigrationRehearsal).Report(&parent)
+		case "Sync":
+			var parent MigrationRehearsal
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*MigrationRehearsal).Sync(&parent)
 		default:
 			return nil, fmt.Errorf("unknown function %s", fnName)
 		}
@@ -682,7 +861,21 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg source", err))
 				}
 			}
-			return (*Pipeline).Migrate(&parent, url, db, source), nil
+			var running string
+			if inputArgs["running"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["running"]), &running)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg running", err))
+				}
+			}
+			var actor string
+			if inputArgs["actor"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["actor"]), &actor)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg actor", err))
+				}
+			}
+			return (*Pipeline).Migrate(&parent, url, db, source, running, actor), nil
 		case "Rehearse":
 			var parent Pipeline
 			err = json.Unmarshal(parentJSON, &parent)

@@ -116,6 +116,8 @@ const (
 	JestJSON Format = "jest-json"
 	JUnit    Format = "junit"
 	SARIF    Format = "sarif"
+	// Statements are what a step has sent to its PostgreSQL, as migrations/corpus writes it. Runners add it by themselves.
+	Statements Format = "statements"
 )
 
 // Report is a machine-readable result that a command writes, relative to Dir.

@@ -64,7 +64,7 @@ func (d *Deployment) Launch(ctx context.Context, slot Slot, release Release) err
 	return nil
 }
 
-// Run deploys the release into the slot that is free: backup, migrate, start, probe, verify, shift, bake. On an error
+// Run deploys the release into the slot that is free: backup, rehearse the migrations, migrate, start, probe, verify, shift, bake. On an error
 // after the start, traffic is back on the release that ran before and the new slot is stopped; the schema stays, as an
 // expand migration leaves the old code working. The error is a *StepError.
 func (d *Deployment) Run(ctx context.Context, release Release) error {
@@ -94,13 +94,18 @@ func (d *Deployment) Run(ctx context.Context, release Release) error {
 	return nil
 }
 
-// RollBack gives all traffic back to the release that ran before, which is still warm. It returns once no request is in
-// flight on the other slot. Rolling back twice is rolling forward.
+// RollBack gives all traffic back to the release that ran before, which is still warm, unless it is below the schema's
+// floor. It returns once no request is in flight on the other slot. Rolling back twice is rolling forward.
 func (d *Deployment) RollBack(ctx context.Context) error {
 	if d.next.Slot == "" {
 		return errors.New("roll back: no earlier release is kept warm in the other slot; deploy it again instead")
 	}
 	from, to := d.running, d.next
+	if d.Database != nil {
+		if err := d.Database.Allows(ctx, to.Release.Version); err != nil {
+			return fmt.Errorf("roll back: %w", err)
+		}
+	}
 	err := d.do(ctx, RollingBack, to.Slot, to.Release, func() error { return d.move(ctx, to, from) })
 	if err != nil {
 		return err
@@ -131,6 +136,9 @@ func (d *Deployment) migrate(ctx context.Context, slot Slot, release Release) er
 		_, err := d.Database.Backup(ctx)
 		return err
 	})
+	if err == nil {
+		err = d.do(ctx, Rehearsing, "", release, func() error { return d.Database.Rehearse(ctx) })
+	}
 	if err == nil {
 		err = d.do(ctx, Migrating, "", release, func() error {
 			_, err := d.Database.Migrate(ctx)

@@ -17,6 +17,7 @@ import (
 // world is a target, splitter, database, verifier and journal that write down what is asked of them, in one list, and
 // fail where told.
 type world struct {
+	floor   string // a release that does not work on the schema any more
 	did     []string
 	failAt  string
 	weights map[Slot]int
@@ -49,6 +50,15 @@ func (w *world) Register(_ context.Context, i Instance) error          { return 
 func (w *world) Backup(context.Context) (backup.Backup, error) {
 	return backup.Backup{}, w.do("backup")
 }
+func (w *world) Rehearse(context.Context) error { return w.do("rehearse") }
+
+func (w *world) Allows(_ context.Context, release string) error {
+	if w.floor == release {
+		return errors.New("below the floor")
+	}
+	return nil
+}
+
 func (w *world) Migrate(context.Context) (migrations.Outcome, error) {
 	return migrations.Outcome{}, w.do("migrate")
 }
@@ -108,6 +118,8 @@ func TestADeploymentThatSucceedsGoesThroughEveryStateInOrder(t *testing.T) {
 journal planned
 journal backing up
 backup
+journal rehearsing
+rehearse
 journal migrating
 migrate
 journal starting
@@ -198,4 +210,13 @@ func TestAJournalCutOffInTheMiddleOfALineReadsUpToThere(t *testing.T) {
 	assert.Equal(t, Planned, entries[0].State)
 	_, err = ReadJournal(strings.NewReader("{}\nnonsense\n"))
 	assert.ErrorContains(t, err, "journal line 2")
+}
+
+func TestARollbackBelowTheSchemasFloorIsRefusedBeforeTrafficMoves(t *testing.T) {
+	w, d := launched(t)
+	require.NoError(t, d.Run(t.Context(), Release{Version: "v2"}))
+	w.floor, w.did = "v1", nil
+	require.ErrorContains(t, d.RollBack(t.Context()), "roll back: below the floor")
+	assert.Empty(t, w.did)
+	assert.Equal(t, map[Slot]int{Green: 100}, w.weights)
 }

@@ -7,6 +7,7 @@ type State string
 const (
 	Planned     State = "planned"
 	BackingUp   State = "backing up"
+	Rehearsing  State = "rehearsing" // the migrations, on the copy that proved the backup
 	Migrating   State = "migrating"
 	Starting    State = "starting"
 	Probing     State = "probing"

@@ -94,8 +94,14 @@ type Splitter interface {
 
 // Database is the application's database as a deployment sees it.
 type Database interface {
+	// Backup makes a backup and proves it by restoring it.
 	Backup(ctx context.Context) (backup.Backup, error)
+	// Rehearse runs the pending migrations on the copy that proved the backup. Its error says why they must not run.
+	Rehearse(ctx context.Context) error
+	// Migrate applies the pending migrations.
 	Migrate(ctx context.Context) (migrations.Outcome, error)
+	// Allows says whether a release works on the schema as it is: the error names the migration after which it does not.
+	Allows(ctx context.Context, release string) error
 }
 
 // Verifier decides whether an instance may have traffic.

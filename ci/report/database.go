@@ -59,15 +59,25 @@ func backupWord(b *backup.Backup) string {
 	return "backup NOT proven"
 }
 
-// migrationTitle is a migration's number and name.
-func migrationTitle(a migrations.Applied) string {
-	return strings.TrimSpace(fmt.Sprintf("%d %s", a.Version, line(a.Name)))
+// migrationTitle is a migration's name, with its number.
+func migrationTitle(a migrations.Applied) string { return titleOf(a.Version, a.Name) }
+
+// ownBackup is the backup of the database where it is not the one that the migrations were rehearsed on.
+func (d *Database) ownBackup() *backup.Backup {
+	if d.Rehearsal != nil && d.Rehearsal.Backup != nil && d.Backup != nil && d.Rehearsal.Backup.SHA256 == d.Backup.SHA256 {
+		return nil
+	}
+	return d.Backup
 }
 
 func (s *screen) database() {
 	d := s.report.Database
 	m := d.Migrations
 	s.heading("Database", d.version())
+	if d.Rehearsal != nil {
+		rehearsalScreen{s, d.Rehearsal}.brief()
+		m.Applied = nil // the rehearsal says more of each
+	}
 	for _, a := range m.Applied {
 		s.line("  ", fit(fmt.Sprintf("%s  %s, %s, WAL %s", s.bold(migrationTitle(a)), plural(a.Statements, "statement"),
 			seconds(a.Duration.Seconds()), size(a.WALBytes)), s.columns-2))
@@ -82,11 +92,11 @@ func (s *screen) database() {
 			s.line("    ", s.red(fit("rewrites "+line(strings.Join(a.Rewrites, ", ")), s.columns-4)))
 		}
 	}
-	if d.Backup != nil {
+	if b := d.ownBackup(); b != nil {
 		status := Passed
-		if !d.Backup.Proven {
+		if !b.Proven {
 			status = Failed
 		}
-		s.line("  ", fit(s.mark(status)+" "+backupWord(d.Backup)+"  "+backupSentence(d.Backup), s.columns-2))
+		s.line("  ", fit(s.mark(status)+" "+backupWord(b)+"  "+backupSentence(b), s.columns-2))
 	}
 }

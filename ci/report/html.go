@@ -10,6 +10,10 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/metaextract/pipeline/migrations"
+	"github.com/metaextract/pipeline/migrations/backup"
+	"github.com/metaextract/pipeline/migrations/finding"
 )
 
 //go:embed html/report.css
@@ -18,13 +22,18 @@ var stylesheet string
 //go:embed html/report.gohtml
 var pageSource string
 
+//go:embed html/rehearsal.gohtml
+var rehearsalSource string
+
 // page is the one template of the HTML report.
 var page = template.Must(template.New("report").Funcs(template.FuncMap{
 	"seconds": seconds, "millis": millis, "count": count[int], "rows": count[int64], "size": size, "line": line, "verbatim": verbatim,
 	"lockMode": lockMode, "lockBlocks": lockBlocks, "migration": migrationTitle, "diff": diffLines,
 	"plural": plural[int], "percent": percent, "unit": unit,
 	"took": func(d time.Duration) string { return seconds(d.Seconds()) },
-}).Parse(pageSource))
+	"ms":   func(ms float64) string { return seconds(ms / 1000) }, "calls": func(n int64) string { return plural(n, "call") },
+	"sign": paint(false).word, "levelSign": paint(false).level, "state": stateClass, "level": levelClass,
+}).Parse(pageSource + rehearsalSource))
 
 // contentPolicy lets the page load nothing and run nothing: its own style sheet is allowed by its hash.
 var contentPolicy = func() string {
@@ -50,8 +59,8 @@ func WriteHTML(w io.Writer, r *Report) error {
 	if r.Rollback != nil {
 		view.Drill = capital(r.Rollback.Summary())
 	}
-	if r.Database != nil && r.Database.Backup != nil {
-		view.Backup = backupSentence(r.Database.Backup)
+	if d := r.Database; d != nil {
+		view.database(d)
 	}
 	if err := page.Execute(w, view); err != nil {
 		return fmt.Errorf("write HTML report: %w", err)
@@ -70,7 +79,23 @@ type htmlPage struct {
 	Timeline                             *timeline
 	Charts                               *charts
 	Dropped                              []droppedCause
-	Drill, Backup                        string
+	Drill, BackupSentence, Schema        string
+	Applied                              []migrations.Applied // where no rehearsal says more of them
+	Backup                               *backup.Backup       // where it is not the rehearsal's
+	Rehearsal                            *htmlRehearsal
+}
+
+func (p *htmlPage) database(d *Database) {
+	p.Schema = d.version()
+	if p.Backup = d.ownBackup(); p.Backup != nil {
+		p.BackupSentence = backupSentence(p.Backup)
+	}
+	if d.Rehearsal == nil {
+		p.Applied = d.Migrations.Applied
+		return
+	}
+	p.Rehearsal = newHTMLRehearsal(d.Rehearsal)
+	p.Rehearsal.Schema = p.Schema
 }
 
 type htmlFailure struct {
@@ -126,7 +151,14 @@ func figures(r *Report) []figure {
 		}
 		add("Rollback", seconds(d.Seconds), aside, class)
 	}
-	if d := r.Database; d != nil && len(d.Migrations.Applied) > 0 {
+	if d := r.Database; d != nil && d.Rehearsal != nil && len(d.Rehearsal.Migrations) > 0 {
+		m := d.Rehearsal
+		class, aside := "good", plural(len(m.Migrations), "migration")+", "+plural(len(m.Statements), "statement")
+		if rehearsed(m) != Proven {
+			class, aside = "bad", plural(len(ofLevel(m, finding.Refuse)), "refusal")+", "+aside
+		}
+		add("Blocked by migrations", millis(longestWait(m)), aside, class)
+	} else if d != nil && len(d.Migrations.Applied) > 0 {
 		n := 0
 		for _, a := range d.Migrations.Applied {
 			n += a.Statements

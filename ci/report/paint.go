@@ -3,6 +3,9 @@ package report
 import (
 	"strings"
 	"unicode"
+
+	"github.com/metaextract/pipeline/migrations/finding"
+	"github.com/metaextract/pipeline/migrations/rehearsal"
 )
 
 // paint colours text for a terminal, or leaves it alone.
@@ -49,6 +52,46 @@ func (p paint) mark(s Status) string {
 		return p.dim("-")
 	default:
 		return p.cyan("●")
+	}
+}
+
+// word is the verdict on a part of a rehearsal as one character; "" is what was not looked at.
+func (p paint) word(w rehearsal.Word) string {
+	switch w {
+	case rehearsal.Pass:
+		return p.green("✓")
+	case rehearsal.Warn:
+		return p.yellow("!")
+	case rehearsal.Refuse:
+		return p.red("✗")
+	default:
+		return p.dim("-")
+	}
+}
+
+// level is the level of a finding as one character.
+func (p paint) level(l finding.Level) string {
+	switch l {
+	case finding.Refuse:
+		return p.word(rehearsal.Refuse)
+	case finding.Warn:
+		return p.word(rehearsal.Warn)
+	default:
+		return p.word("")
+	}
+}
+
+// worded colours text like the word's mark.
+func (p paint) worded(w rehearsal.Word, text string) string {
+	switch w {
+	case rehearsal.Pass:
+		return p.green(text)
+	case rehearsal.Warn:
+		return p.yellow(text)
+	case rehearsal.Refuse:
+		return p.red(text)
+	default:
+		return text
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/metaextract/pipeline/migrations"
 	"github.com/metaextract/pipeline/migrations/backup"
+	"github.com/metaextract/pipeline/migrations/rehearsal"
 )
 
 // Verdict is the answer of a whole run.
@@ -120,4 +121,5 @@ type Rollback struct {
 type Database struct {
 	Backup     *backup.Backup     `json:"backup,omitempty"`
 	Migrations migrations.Outcome `json:"migrations"`
+	Rehearsal  *rehearsal.Report  `json:"rehearsal,omitempty"` // of the migrations, on a copy
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/metaextract/pipeline/migrations/backup"
 	"github.com/metaextract/pipeline/migrations/checksum"
 	"github.com/metaextract/pipeline/migrations/evidence"
+	"github.com/metaextract/pipeline/migrations/rehearsal"
 )
 
 // began is when all samples began.
@@ -172,9 +173,11 @@ func brokenSample() *Report {
 	}
 }
 
+// evil is text from outside that is more than text where somebody does not escape it.
+const evil = "</style></script><script>alert(1)</script><img src=x onerror=alert(1)>\"'`|\n::error::x\x1b[31m\u202e ##[error]x [a](javascript:alert(1)) {{.}} @everyone"
+
 // hostileSample has markup, control sequences and commands wherever text comes from outside.
 func hostileSample() *Report {
-	const evil = "</style></script><script>alert(1)</script><img src=x onerror=alert(1)>\"'`|\n::error::x\x1b[31m\u202e ##[error]x [a](javascript:alert(1)) {{.}} @everyone"
 	r := refusedSample()
 	r.Application, r.Command, r.Release, r.Running, r.Environment, r.Runner, r.Path = evil, evil, evil, evil, evil, evil, evil
 	r.Reasons, r.Notes = []string{evil}, []string{evil}
@@ -200,7 +203,15 @@ func hostileSample() *Report {
 }
 
 func samples() map[string]*Report {
-	return map[string]*Report{"passed": passedSample(), "refused": refusedSample(), "broken": brokenSample(), "hostile": hostileSample()}
+	return map[string]*Report{
+		"passed": passedSample(), "refused": refusedSample(), "broken": brokenSample(), "hostile": hostileSample(),
+		"migrations-proven":  withRehearsal(passedSample(), provenRehearsal()),
+		"migrations-refused": withRehearsal(refusedSample(), refusedRehearsal()),
+		"migrations-many":    withRehearsal(refusedSample(), manyStatements()),
+		"migrations-hostile": withRehearsal(hostileSample(), hostileRehearsal()),
+		"migrations-nothing": withRehearsal(passedSample(), &rehearsal.Report{Verdict: rehearsal.Proven, Drift: &rehearsal.Drift{}}),
+		"migrations-broken":  withRehearsal(brokenSample(), &rehearsal.Report{}),
+	}
 }
 
 // TestWriteSamples writes the samples as HTML into the directory that PIPELINE_REPORT_SAMPLES names, to be looked at.

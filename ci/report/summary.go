@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/metaextract/pipeline/migrations/history"
 )
 
 // Headline is the report on one line: "REFUSED: metaextract 1.5.0 must not be released".
@@ -136,6 +138,9 @@ func (d *Rollback) status() Status {
 // Summary is what the database stage did: "version 1 to 2 in 41 ms; backup proven: 1.3 MB, 3 tables, 23,943 rows, …".
 func (d *Database) Summary() string {
 	text := d.version()
+	if d.Rehearsal != nil {
+		text += "; " + essence(d.Rehearsal)
+	}
 	if d.Backup != nil {
 		text += "; " + backupWord(d.Backup) + ": " + backupSentence(d.Backup)
 	}
@@ -143,9 +148,20 @@ func (d *Database) Summary() string {
 }
 
 func (d *Database) version() string {
-	m := d.Migrations
-	if len(m.Applied) == 0 {
-		return "version " + strconv.FormatUint(m.To, 10) + ", nothing to apply"
+	m, r := d.Migrations, d.Rehearsal
+	if len(m.Applied) == 0 && r != nil && len(r.Migrations) > 0 {
+		return "version " + version(r.From) + " to " + version(r.To) + ", not applied"
 	}
-	return "version " + strconv.FormatUint(m.From, 10) + " to " + strconv.FormatUint(m.To, 10) + " in " + seconds(m.Elapsed.Seconds())
+	if len(m.Applied) == 0 {
+		return "version " + version(m.To) + ", nothing to apply"
+	}
+	return "version " + version(m.From) + " to " + version(m.To) + " in " + seconds(m.Elapsed.Seconds())
+}
+
+// version is a schema's, "none" for a database without migrations.
+func version(v int64) string {
+	if v == history.NoVersion {
+		return "none"
+	}
+	return strconv.FormatInt(v, 10)
 }

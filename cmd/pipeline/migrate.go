@@ -4,125 +4,396 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"text/tabwriter"
-	"time"
+	"os/user"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/metaextract/pipeline/deploy/database"
+	"github.com/metaextract/pipeline/deploy/rehearse"
+	"github.com/metaextract/pipeline/internal/config"
 	"github.com/metaextract/pipeline/internal/host"
 	"github.com/metaextract/pipeline/internal/source"
 	"github.com/metaextract/pipeline/migrations"
+	"github.com/metaextract/pipeline/migrations/backfill"
 	"github.com/metaextract/pipeline/migrations/backup"
-	"github.com/metaextract/pipeline/migrations/folder"
+	"github.com/metaextract/pipeline/migrations/history"
 )
 
-// migrateFlags are the command line of migrate.
+// migrateFlags are the command line of migrate and its subcommands.
 type migrateFlags struct {
 	database string
 	backups  string
+	scratch  string
+	overlays []string
+	from     string
+	release  string
+	running  string
 	output   string
+
+	tree   source.Tree
+	app    rehearse.Application
+	stage  *database.Stage
+	remove func()
 }
+
+const databaseDefault = "env://DATABASE_URL"
 
 func migrateCommand() *cobra.Command {
 	var f migrateFlags
-	cmd := &cobra.Command{Use: "migrate", Short: "Back up and migrate a database"}
-	cmd.PersistentFlags().StringVar(&f.database, "database", "env://DATABASE_URL", "where the database's URL is: env://NAME, file://PATH or cmd://COMMAND, never the URL itself")
-	plan := &cobra.Command{
-		Use: "plan [DIR]", Short: "List the migrations that the database does not have; change nothing", Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.plan(cmd, directoryOf(args)) },
+	cmd := &cobra.Command{
+		Use: "migrate", Short: "Plan, rehearse, apply and take back the migrations of a database",
+		Long: "migrate works on the database section of the pipeline.yaml in DIR (here, where none is named).\n\n" +
+			"A migration is proven before it runs: up backs the database up, proves the backup by restoring it, rehearses the pending\n" +
+			"migrations on that copy, statement by statement, and applies them when the rehearsal finds nothing against it.",
 	}
-	up := &cobra.Command{
-		Use: "up [DIR]", Short: "Back up, prove the backup, and apply the pending migrations", Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.up(cmd, directoryOf(args)) },
-	}
-	up.Flags().StringVar(&f.backups, "backups", "backups", "directory to keep the backup in")
-	for _, c := range []*cobra.Command{plan, up} {
+	flags := cmd.PersistentFlags()
+	flags.StringVar(&f.database, "database", databaseDefault, "where the database's URL is: env://NAME, file://PATH or cmd://COMMAND, never the URL itself")
+	flags.StringArrayVar(&f.overlays, "overlay", nil, "directory of changed files laid over DIR; repeatable")
+	flags.StringVar(&f.backups, "backups", "", "directory that backups are kept in (default: database.backup.dir in pipeline.yaml)")
+	flags.StringVar(&f.scratch, "scratch", "", "where the URL of a server is that takes a copy for a while, in place of one that is started here")
+	for _, c := range []*cobra.Command{
+		f.planCommand(), f.rehearseCommand(), f.upCommand(), f.downCommand(), f.statusCommand(), f.historyCommand(),
+		f.backupCommand(), f.restoreCommand(), f.adoptCommand(), f.floorCommand(), f.pauseCommand("pause"), f.pauseCommand("resume"),
+	} {
 		output(c, &f.output)
 		cmd.AddCommand(c)
 	}
 	return cmd
 }
 
-// migrator opens the application's migrations and the database they are for.
-func (f *migrateFlags) migrator(ctx context.Context, dir string) (*migrations.Migrator, string, error) {
-	tree, err := source.Open(ctx, dir, nil, "")
-	if err != nil {
-		return nil, "", err
-	}
-	app, err := load(tree)
-	if err != nil {
-		return nil, "", err
-	}
-	if app.Config.Database == nil {
-		return nil, "", errors.New("pipeline.yaml has no database section: there is nothing to migrate")
-	}
-	url, err := host.ResolveSecret(ctx, f.database, tree.Dir)
-	if err != nil {
-		return nil, "", fmt.Errorf("--database: %w", err)
-	}
-	m, err := migrations.New(migrations.Options{
-		URL: url, FS: app.Files, Dir: app.Config.Database.Migrations, Format: folder.Format(app.Config.Database.Format),
-		Notice: func(message string) { fmt.Fprintln(os.Stderr, message) },
-	})
-	return m, url, err
-}
-
-func (f *migrateFlags) plan(cmd *cobra.Command, dir string) error {
-	m, _, err := f.migrator(cmd.Context(), dir)
-	if err != nil {
+// open reads the application in a directory and finds its database.
+func (f *migrateFlags) open(ctx context.Context, dir string) error {
+	if err := f.load(ctx, dir); err != nil {
 		return err
 	}
-	pending, err := m.Pending(cmd.Context())
+	url, err := host.ResolveSecret(ctx, f.database, f.app.Dir)
 	if err != nil {
-		return refused(err)
+		return fmt.Errorf("--database: %w", err)
 	}
-	if f.output == "json" {
-		return printJSON(cmd.OutOrStdout(), map[string]any{"pending": pending})
-	}
-	if len(pending) == 0 {
-		fmt.Fprintln(cmd.OutOrStdout(), "nothing to do: the database has every migration")
-	}
-	for _, p := range pending {
-		fmt.Fprintf(cmd.OutOrStdout(), "%d  %s\n", p.Version, p.Name)
+	f.stage.URL = url
+	if f.scratch != "" {
+		if f.stage.Scratch, err = host.ResolveSecret(ctx, f.scratch, f.app.Dir); err != nil {
+			return fmt.Errorf("--scratch: %w", err)
+		}
+		f.stage.Cluster = nil
 	}
 	return nil
 }
 
-func (f *migrateFlags) up(cmd *cobra.Command, dir string) error {
-	ctx := cmd.Context()
-	m, url, err := f.migrator(ctx, dir)
+// load reads the application alone.
+func (f *migrateFlags) load(ctx context.Context, dir string) error {
+	temporary, remove, err := scratch()
 	if err != nil {
 		return err
 	}
-	if _, err := m.Pending(ctx); err != nil {
-		return refused(err)
+	f.remove = remove
+	if f.tree, err = source.Open(ctx, dir, f.overlays, temporary); err != nil {
+		return err
 	}
-	backup, err := backup.Make(ctx, backup.Options{URL: url, Dumper: host.Dumper{}, Dir: f.backups})
+	if f.app, err = load(f.tree); err != nil {
+		return err
+	}
+	db := f.app.Config.Database
+	if db == nil {
+		return errors.New("pipeline.yaml has no database section: there is nothing to migrate")
+	}
+	f.stage = &database.Stage{
+		Files: f.app.Files, Config: db, Dumper: host.Dumper{}, Cluster: host.Cluster{}, Dir: f.backups,
+		Release: f.app.Version, Running: f.running, Actor: actor(), Tool: "pipeline " + version, Notice: f.notice, Backfill: f.progress,
+	}
+	if f.release != "" {
+		f.stage.Release = f.release
+	}
+	if f.stage.Dir == "" {
+		f.stage.Dir = db.Backup.Dir
+	}
+	if db.Backup.Physical != nil {
+		f.stage.Physical, err = physical(*db.Backup.Physical)
+	}
+	return err
+}
+
+// physical is the tool of physical backups that pipeline.yaml names.
+func physical(p config.Physical) (backup.Adapter, error) {
+	if p.Tool == config.PgBackRest {
+		return host.PgBackRest{Stanza: p.Stanza, User: "postgres"}, nil
+	}
+	c, err := host.NewCommand(host.CommandOptions{Name: p.Backup[0], Make: p.Backup, Check: p.Check, Load: p.Restore, Reference: p.Reference})
 	if err != nil {
+		return nil, fmt.Errorf("database.backup.physical: %w", err)
+	}
+	return c, nil
+}
+
+// close removes what open has made.
+func (f *migrateFlags) close() {
+	if f.remove != nil {
+		f.remove()
+	}
+}
+
+// notice tells what is going on, on standard error: standard output is the result's.
+func (f *migrateFlags) notice(message string) {
+	fmt.Fprintln(os.Stderr, "  "+message)
+}
+
+func (f *migrateFlags) progress(p backfill.Progress) {
+	text := fmt.Sprintf("%s: %.0f %%, %d rows changed", p.Name, 100*p.Fraction, p.Done)
+	if p.Left > 0 {
+		text += fmt.Sprintf(", %s left", p.Left.Round(1e9))
+	}
+	if p.Throttled != "" {
+		text += " (" + p.Throttled + ")"
+	}
+	f.notice(text)
+}
+
+// actor is who runs a command, for the history.
+func actor() string {
+	if name := os.Getenv("GITHUB_ACTOR"); name != "" {
+		return name + "@github-actions"
+	}
+	name := os.Getenv("USER")
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	where, err := os.Hostname()
+	if err != nil {
+		return name
+	}
+	return name + "@" + where
+}
+
+// released adds the flags that name releases.
+func (f *migrateFlags) released(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.release, "release", "", "what the release is called in the history (default: git's name of it)")
+	cmd.Flags().StringVar(&f.running, "running", "", "what the release is called that runs while the database is migrated")
+}
+
+// coded gives an error the exit code that it stands for: 1 where the database or the migrations say no, 3 where the machine
+// or the server does not do its part.
+func coded(err error) error {
+	if err == nil {
+		return nil
+	}
+	var done *exit
+	var invalid *config.Errors
+	switch {
+	case errors.As(err, &done), errors.As(err, &invalid):
+		return err
+	case errors.Is(err, backup.ErrTool), strings.Contains(err.Error(), "connect to database"), errors.Is(err, context.Canceled):
 		return infrastructure(err)
 	}
-	outcome, err := m.Up(ctx)
-	if err != nil {
-		return refused(fmt.Errorf("%w\nthe backup from before is %s", err, backup.File))
-	}
-	if f.output == "json" {
-		return printJSON(cmd.OutOrStdout(), map[string]any{"backup": backup, "outcome": outcome})
-	}
-	printOutcome(cmd.OutOrStdout(), backup, outcome)
-	return nil
+	return refused(err)
 }
 
 // refused marks what the database or the migrations say no to.
 func refused(err error) error { return &exit{code: 1, err: err} }
 
-func printOutcome(out io.Writer, backup backup.Backup, outcome migrations.Outcome) {
-	fmt.Fprintf(out, "backup %s: %d bytes, %d tables, restored and equal\n", backup.File, backup.Bytes, len(backup.Tables))
-	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	for _, a := range outcome.Applied {
-		fmt.Fprintf(w, "%d\t%s\t%d statements\t%s\n", a.Version, a.Name, a.Statements, a.Duration.Round(time.Millisecond))
+func (f *migrateFlags) planCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "plan [DIR]", Short: "List what up would do, and what static rules say of it; change nothing", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			defer f.close()
+			if err := f.open(cmd.Context(), directoryOf(args)); err != nil {
+				return err
+			}
+			plan, refusal := f.stage.Plan(cmd.Context())
+			if plan == nil {
+				return coded(refusal)
+			}
+			if f.output == "json" {
+				if err := printJSON(cmd.OutOrStdout(), plan); err != nil {
+					return err
+				}
+			} else {
+				database.WritePlan(cmd.OutOrStdout(), plan)
+			}
+			return coded(refusal)
+		},
 	}
-	_ = w.Flush()
-	fmt.Fprintf(out, "version %d, was %d\n", outcome.To, outcome.From)
+}
+
+func (f *migrateFlags) upCommand() *cobra.Command {
+	var skip bool
+	cmd := &cobra.Command{
+		Use: "up [DIR]", Short: "Back up, prove the backup, rehearse and apply the pending migrations", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			defer f.close()
+			if err := f.open(cmd.Context(), directoryOf(args)); err != nil {
+				return err
+			}
+			done, err := f.stage.Up(cmd.Context(), !skip)
+			return f.migrated(cmd, done, err)
+		},
+	}
+	f.released(cmd)
+	cmd.Flags().BoolVar(&skip, "no-rehearsal", false, "apply the migrations without rehearsing them on the copy that proved the backup")
+	return cmd
+}
+
+func (f *migrateFlags) downCommand() *cobra.Command {
+	var to int64
+	var steps int
+	cmd := &cobra.Command{
+		Use: "down [DIR]", Short: "Back up, prove the backup, and take migrations back, the last one first", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			defer f.close()
+			if cmd.Flags().Changed("to") == cmd.Flags().Changed("steps") {
+				return errors.New("say how far: --to VERSION (-1 for all), or --steps N")
+			}
+			if cmd.Flags().Changed("steps") && steps < 1 {
+				return fmt.Errorf("--steps %d: must be at least 1", steps)
+			}
+			ctx := cmd.Context()
+			if err := f.open(ctx, directoryOf(args)); err != nil {
+				return err
+			}
+			m, err := f.stage.Migrator()
+			if err != nil {
+				return coded(err)
+			}
+			status, err := m.Status(ctx)
+			if err != nil {
+				return coded(err)
+			}
+			if steps > 0 {
+				to = status.Steps(steps)
+			}
+			done, err := f.stage.Down(ctx, to)
+			return f.migrated(cmd, done, err)
+		},
+	}
+	f.released(cmd)
+	cmd.Flags().Int64Var(&to, "to", history.NoVersion, "version to go back to; -1 takes everything back")
+	cmd.Flags().IntVar(&steps, "steps", 0, "how many migrations to take back")
+	return cmd
+}
+
+// migrated shows what a run did, also where it ended with an error.
+func (f *migrateFlags) migrated(cmd *cobra.Command, done database.Migrated, err error) error {
+	if err != nil && done.Backup != nil && done.Backup.File != "" {
+		err = fmt.Errorf("%w\nthe backup from before is %s", err, done.Backup.File)
+	}
+	if f.output == "json" {
+		if printed := printJSON(cmd.OutOrStdout(), done); printed != nil {
+			return printed
+		}
+		return coded(err)
+	}
+	database.WriteMigrated(cmd.OutOrStdout(), done)
+	return coded(err)
+}
+
+func (f *migrateFlags) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "status [DIR]", Short: "Show how every migration stands in the database", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			defer f.close()
+			m, err := f.migrator(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			status, err := m.Status(cmd.Context())
+			if err != nil {
+				return coded(err)
+			}
+			if f.output == "json" {
+				err = printJSON(cmd.OutOrStdout(), status)
+			} else {
+				database.WriteStatus(cmd.OutOrStdout(), status)
+			}
+			if err == nil {
+				err = coded(status.Refusal())
+			}
+			return err
+		},
+	}
+}
+
+func (f *migrateFlags) historyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "history [DIR]", Short: "Show what was done to the database, by whom, when and for how long", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			defer f.close()
+			m, err := f.migrator(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			entries, err := m.History(cmd.Context())
+			if err != nil {
+				return coded(err)
+			}
+			if f.output == "json" {
+				return printJSON(cmd.OutOrStdout(), map[string]any{"history": append([]history.Entry{}, entries...)})
+			}
+			database.WriteHistory(cmd.OutOrStdout(), entries)
+			return nil
+		},
+	}
+}
+
+func (f *migrateFlags) floorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "floor RELEASE [DIR]", Short: "Say whether a release of the application works on the schema; exit 1 where it does not", Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			defer f.close()
+			m, err := f.migrator(cmd.Context(), args[1:])
+			if err != nil {
+				return err
+			}
+			if err := m.Allows(cmd.Context(), args[0]); err != nil {
+				return coded(err)
+			}
+			if f.output == "json" {
+				return printJSON(cmd.OutOrStdout(), map[string]any{"release": args[0], "allowed": true})
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s works on the schema, as far as migrations go\n", args[0])
+			return nil
+		},
+	}
+}
+
+func (f *migrateFlags) pauseCommand(verb string) *cobra.Command {
+	short := "Pause a backfill before its next batch; the run that is at it ends, and goes on after resume"
+	if verb == "resume" {
+		short = "Let a backfill that was paused go on with the next run of up"
+	}
+	var at int64
+	cmd := &cobra.Command{
+		Use: verb + " [DIR]", Short: short, Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			defer f.close()
+			m, err := f.migrator(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			act := m.Pause
+			if verb == "resume" {
+				act = m.Resume
+			}
+			progress, err := act(cmd.Context(), at)
+			if err != nil {
+				return coded(err)
+			}
+			if f.output == "json" {
+				return printJSON(cmd.OutOrStdout(), progress)
+			}
+			database.WriteBackfill(cmd.OutOrStdout(), progress)
+			return nil
+		},
+	}
+	cmd.Flags().Int64Var(&at, "version", history.NoVersion, "version of the backfill (default: the one that is not done)")
+	return cmd
+}
+
+// migrator opens the application and its database.
+func (f *migrateFlags) migrator(ctx context.Context, args []string) (*migrations.Migrator, error) {
+	if err := f.open(ctx, directoryOf(args)); err != nil {
+		return nil, err
+	}
+	m, err := f.stage.Migrator()
+	return m, coded(err)
 }

@@ -1,11 +1,13 @@
 package rehearse
 
 import (
+	"bytes"
 	"context"
 	"sync"
 
 	"github.com/metaextract/pipeline/ci"
 	"github.com/metaextract/pipeline/ci/report"
+	"github.com/metaextract/pipeline/migrations/corpus"
 )
 
 // build checks, tests and builds the release, and builds the running one, at the same time.
@@ -32,7 +34,12 @@ func (r *run) build(ctx context.Context) error {
 	var old []ci.Result
 	var oldErr error
 	if !r.Self {
-		wg.Go(func() { old, oldErr = r.old.builder.Run(ctx, r.old.plan.Of(ci.Install, ci.Build)...) })
+		// Its integration tests are run for what they send to the database.
+		kinds := []ci.Kind{ci.Install, ci.Build}
+		if r.Running.Config.Database != nil {
+			kinds = append(kinds, ci.Integration)
+		}
+		wg.Go(func() { old, oldErr = r.old.builder.Run(ctx, r.old.plan.Of(kinds...)...) })
 	}
 	results, err := r.next.builder.Run(ctx, r.next.plan.Of()...)
 	wg.Wait()
@@ -47,8 +54,12 @@ func (r *run) build(ctx context.Context) error {
 	if err := r.consider(results); err != nil {
 		return err
 	}
+	if r.Self {
+		old = results
+	}
+	r.old.statements = recorded(old)
 	for _, result := range old {
-		if result.Status != ci.Passed {
+		if result.Status != ci.Passed && result.Step.Kind != ci.Integration && !r.Self {
 			return broken("the running release (%s) cannot be built, so there is nothing to rehearse from: %s: %w", r.Running.Origin, result.Step.Name, result.Err)
 		}
 	}
@@ -78,4 +89,20 @@ func (r *run) consider(results []ci.Result) error {
 		}
 	}
 	return nil
+}
+
+// recorded are the statements that steps have sent to their databases.
+func recorded(results []ci.Result) []corpus.Statement {
+	var all []corpus.Statement
+	for _, result := range results {
+		for _, file := range result.Reports {
+			if file.Format != ci.Statements {
+				continue
+			}
+			if list, err := corpus.Decode(bytes.NewReader(file.Data)); err == nil {
+				all = corpus.Merge(all, list)
+			}
+		}
+	}
+	return all
 }

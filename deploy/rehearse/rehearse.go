@@ -17,6 +17,7 @@ import (
 	"github.com/metaextract/pipeline/deploy/notify"
 	"github.com/metaextract/pipeline/internal/config"
 	"github.com/metaextract/pipeline/migrations/backup"
+	"github.com/metaextract/pipeline/migrations/corpus"
 	"github.com/metaextract/pipeline/migrations/script"
 )
 
@@ -58,7 +59,10 @@ type Platform interface {
 	Services(ctx context.Context, services []ci.Service) (map[string]string, error)
 	// Target runs slots.
 	Target(ctx context.Context) (deploy.Target, error)
+	// Dumper makes and loads backups.
 	Dumper() backup.Dumper
+	// Cluster starts scratch servers, in which backups are proven and migrations rehearsed.
+	Cluster() backup.Cluster
 }
 
 // Builder runs steps and hands over what they built.
@@ -105,9 +109,10 @@ type run struct {
 
 // built is an application whose steps have passed.
 type built struct {
-	plan    *ci.Plan
-	builder Builder
-	units   []deploy.Unit
+	plan       *ci.Plan
+	builder    Builder
+	units      []deploy.Unit
+	statements []corpus.Statement // that its tests have sent to the database
 }
 
 // errJudged ends a rehearsal whose verdict and reasons are in the report already.

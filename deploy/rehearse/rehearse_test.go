@@ -46,6 +46,7 @@ func (m *machine) Services(context.Context, []ci.Service) (map[string]string, er
 }
 func (m *machine) Target(context.Context) (deploy.Target, error) { return m, nil }
 func (m *machine) Dumper() backup.Dumper                         { return nil }
+func (m *machine) Cluster() backup.Cluster                       { return nil }
 
 type builder struct {
 	*machine

@@ -8,6 +8,7 @@ import (
 
 	"github.com/metaextract/pipeline/ci"
 	"github.com/metaextract/pipeline/deploy"
+	stage "github.com/metaextract/pipeline/deploy/database"
 	"github.com/metaextract/pipeline/deploy/router"
 	"github.com/metaextract/pipeline/deploy/traffic"
 	"github.com/metaextract/pipeline/deploy/verify"
@@ -50,7 +51,10 @@ func (r *run) raise(ctx context.Context) (*sandbox, error) {
 		return s, broken("prepare the target: %w", err)
 	}
 	if db := r.Release.Config.Database; db != nil {
-		s.database = &database{url: s.services[db.Env], release: r.Release, dumper: r.Platform.Dumper(), out: r.out, stages: r.stages}
+		s.database = &database{out: r.out, stages: r.stages, tests: r.old.statements, stage: &stage.Stage{
+			Files: r.Release.Files, Config: db, URL: s.services[db.Env], Made: true, Dumper: r.Platform.Dumper(), Cluster: r.Platform.Cluster(),
+			Release: r.Release.Version, Running: r.Running.Version,
+		}}
 		if err := s.database.prepare(ctx, r.Running); err != nil {
 			return s, broken("bring an empty database to the running release's schema: %w", err)
 		}

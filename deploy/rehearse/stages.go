@@ -59,7 +59,7 @@ func (s *stages) end(err error) {
 
 // stageOf names the stage that shows a state of the deployment.
 var stageOf = map[deploy.State]string{
-	deploy.BackingUp: "backup", deploy.Migrating: "migrate", deploy.Starting: "start", deploy.Probing: "start",
+	deploy.BackingUp: "backup", deploy.Rehearsing: "rehearse migrations", deploy.Migrating: "migrate", deploy.Starting: "start", deploy.Probing: "start",
 	deploy.Verifying: "verify", deploy.Shifting: "switch", deploy.Baking: "bake", deploy.Retiring: "retire",
 }
 

@@ -192,6 +192,11 @@ func (x treeChecker) migrations(db Database) {
 			"run npx drizzle-kit generate and commit the folder")
 	case db.Format != Drizzle && found == "":
 		x.at(at, fmt.Sprintf("no migration is in %s", quoted(db.Migrations)),
-			"name them 001_create_users.up.sql and 001_create_users.down.sql, or point at a drizzle-kit folder")
+			"name them 001_create_users.up.sql and 001_create_users.down.sql, or 001_create_users.sql, or point at a drizzle-kit folder")
+	}
+	if db.Seed != "" {
+		if _, err := fs.Stat(x.tree, db.Seed); err != nil {
+			x.at("database.seed", fmt.Sprintf("%s does not exist", quoted(db.Seed)), "correct the path, or remove the line")
+		}
 	}
 }

@@ -33,25 +33,11 @@ type Checks struct {
 	Secrets *bool `yaml:"secrets" doc:"Look for committed credentials with gitleaks."` // never nil after Parse
 }
 
-// Database names the migrations and how the application finds its database.
-type Database struct {
-	Migrations string `yaml:"migrations" is:"path" doc:"Directory of the migrations, relative to this file."`
-	// Format is found by looking at the directory where the file does not say it; that needs the tree, so Load does it
-	// and Parse leaves it empty.
-	Format string `yaml:"format" enum:"drizzle,sql" doc:"drizzle for a drizzle-kit folder with meta/_journal.json, sql for 001_name.up.sql and 001_name.down.sql. Default: found by looking."`
-	Env    string `yaml:"env" is:"variable" doc:"Variable that holds the database's URL. Default: that of services.postgres."`
-}
-
-// The formats of migrations.
-const (
-	Drizzle = "drizzle" // what drizzle-kit generates
-	SQL     = "sql"     // pairs of up and down files, as golang-migrate reads them
-)
-
 // Service is a server the application needs.
 type Service struct {
 	Version string `yaml:"version" is:"version" also:"number" doc:"Major version. Default: 17 for postgres, 8 for redis."`
 	Env     string `yaml:"env" is:"variable" doc:"Variable that holds its URL. Default: DATABASE_URL for postgres, REDIS_URL for redis."`
+	Prefix  string `yaml:"prefix" doc:"Of redis alone: what every key begins with, {release} for the release: \"shop:{release}:\". Without it, keys are shared by the running release and the next."`
 }
 
 // The services, by their names in the file.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -168,12 +169,40 @@ func (x crossChecker) database() {
 	if outside(x.Database.Migrations) {
 		x.at("database.migrations", leaves, "name a directory below pipeline.yaml")
 	}
+	if x.Database.Seed != "" {
+		x.Database.Seed = path.Clean(x.Database.Seed)
+		if outside(x.Database.Seed) {
+			x.at("database.seed", leaves, "name a file below pipeline.yaml")
+		}
+	}
+	if p := x.Database.Backup.Physical; p != nil {
+		x.physical("database.backup.physical", p)
+	}
+}
+
+func (x crossChecker) physical(at string, p *Physical) {
+	commands := len(p.Backup) > 0 || len(p.Check) > 0 || len(p.Restore) > 0 || p.Reference != ""
+	switch {
+	case p.Tool == PgBackRest && p.Stanza == "":
+		x.at(at, "names no stanza, and pgbackrest needs one", "add stanza: main")
+	case p.Tool == PgBackRest && commands:
+		x.at(at, "has commands, and pgbackrest has its own", "keep tool and stanza alone")
+	case p.Tool == Command && (len(p.Backup) == 0 || len(p.Restore) == 0):
+		x.at(at, "does not say how to back up and how to restore", "give backup and restore, one item a word")
+	case p.Tool == Command:
+		if compiled, err := regexp.Compile(p.Reference); err != nil || compiled.SubexpIndex("reference") < 0 {
+			x.at(at+".reference", "has no group named reference", "write the expression that finds the backup's name: 'backup (?P<reference>\\S+)'")
+		}
+	}
 }
 
 func (x crossChecker) services() {
 	owner := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(x.Services)) {
 		env := x.Services[name].Env
+		if x.Services[name].Prefix != "" && name != Redis {
+			x.at("services."+name+".prefix", "has no meaning for "+name, "remove it")
+		}
 		if first, taken := owner[env]; taken && env != "" {
 			x.at("services."+name+".env", fmt.Sprintf("service %s has its URL in %s too", first, env), "give each a variable of its own")
 		}

@@ -18,6 +18,10 @@ const (
 	DefaultStart           = 30 * time.Second
 	DefaultStop            = 10 * time.Second // as Docker and Kamal wait
 	DefaultMigrations      = "migrations"
+	DefaultBlocked         = 500 * time.Millisecond // half of what ends a user's train of thought (Nielsen, Usability Engineering, 5.5)
+	DefaultMigrating       = 15 * time.Minute       // as long as a statement may take by default
+	DefaultBackups         = "backups"
+	DefaultKeep            = 7
 	DefaultDatabaseEnv     = "DATABASE_URL"
 	DefaultRedisEnv        = "REDIS_URL"
 	DefaultPostgresVersion = "17"
@@ -37,6 +41,8 @@ const (
 var fixed = map[reflect.Type]map[string]any{
 	reflect.TypeFor[Serve]():       {"start": DefaultStart, "stop": DefaultStop},
 	reflect.TypeFor[Database]():    {"migrations": DefaultMigrations},
+	reflect.TypeFor[Budget]():      {"blocked_reads": DefaultBlocked, "blocked_writes": DefaultBlocked, "duration": DefaultMigrating},
+	reflect.TypeFor[Backup]():      {"dir": DefaultBackups, "keep": DefaultKeep},
 	reflect.TypeFor[Environment](): {"target": DefaultTarget, "strategy": DefaultStrategy},
 	reflect.TypeFor[Checks]():      {"secrets": DefaultSecretsCheck},
 	reflect.TypeFor[Rehearsal]():   {"clients": DefaultClients, "rate": DefaultRate, "phase": DefaultPhase},

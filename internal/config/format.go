@@ -40,6 +40,10 @@ var formats = map[string]format{
 	// Dagger's own URI forms, so that a reference means the same with an engine and without.
 	"reference": {`^(env://[A-Za-z_][A-Za-z0-9_]*|(file|cmd|op|vault|libsecret|gcp|aws\+sm|aws\+ps)://\S.*)$`, "a reference to a secret",
 		"write where the secret is, not the secret: env://NAME, file://PATH, op://, vault:// or cmd://", true},
+	"size": {`^[0-9]+(\.[0-9]+)?(B|[kKMGT]B)$`, "a size",
+		"write a number and a unit: 500MB, 2GB", false},
+	"agekey": {`^age1[02-9ac-hj-np-z]{58}$`, "a public key of age",
+		"write what age-keygen prints as public key: age1…", false},
 	"duration": {`^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`, "a duration",
 		"write a number and a unit: 500ms, 30s, 5m", false},
 }

@@ -49,7 +49,10 @@ func TestDefaultsThatDependOnOtherValues(t *testing.T) {
 		c := parse(t, minimal+"database:\n")
 		assert.Nil(t, c.Database, "an empty section is none")
 		c = parse(t, minimal+"database: {env: PG_URL}\n")
-		assert.Equal(t, &config.Database{Migrations: "migrations", Env: "PG_URL"}, c.Database)
+		assert.Equal(t, &config.Database{
+			Migrations: "migrations", Env: "PG_URL", Backup: config.Backup{Dir: "backups", Keep: 7},
+			Budget: config.Budget{BlockedReads: 500 * time.Millisecond, BlockedWrites: 500 * time.Millisecond, Duration: 15 * time.Minute},
+		}, c.Database)
 		assert.Equal(t, map[string]config.Service{"postgres": {Version: "17", Env: "PG_URL"}}, c.Services)
 		c = parse(t, minimal+"database: {migrations: db}\nservices: {postgres: {env: PG_URL}}\n")
 		assert.Equal(t, "PG_URL", c.Database.Env)

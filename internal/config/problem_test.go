@@ -74,7 +74,7 @@ pipeline.yaml:1:1: version: is missing; it is required: Version of this file's f
 		{"a text for a number", base + "rehearsal: {clients: \"8\"}\n", `pipeline.yaml:5:22: rehearsal.clients: must be a whole number, but is a text; write it without quotes or unit`},
 		{"a fraction for a whole number", base + "rehearsal: {rate: 1.5}\n", `pipeline.yaml:5:19: rehearsal.rate: must be a whole number; write it without fraction`},
 		{"a text for a switch", base + "checks: {secrets: yes}\n", `pipeline.yaml:5:19: checks.secrets: must be true or false, but is a text; write true or false, without quotes`},
-		{"a text for a mapping", base + "database: migrations\n", `pipeline.yaml:5:11: database: must be a mapping, but is a text; its keys are migrations, format, env`},
+		{"a text for a mapping", base + "database: migrations\n", `pipeline.yaml:5:11: database: must be a mapping, but is a text; its keys are migrations, format, env, accept, seed, budget, backup`},
 		{"a list for variables", base + "environments: {a: {env: [A=b]}}\n", `pipeline.yaml:5:25: environments.a.env: must be a mapping, but is a list; write one key: value a line, indented`},
 		{"a duration without unit", base + "rehearsal: {phase: 3}\n", `pipeline.yaml:5:20: rehearsal.phase: must be a duration, but is a number; write a number and a unit: 500ms, 30s, 5m`},
 		{"a duration with a word", base + "rehearsal: {phase: 3 seconds}\n", `pipeline.yaml:5:20: rehearsal.phase: "3 seconds" is not a duration; write a number and a unit: 500ms, 30s, 5m`},

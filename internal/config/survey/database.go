@@ -13,15 +13,20 @@ import (
 
 // The formats of migrations.
 const (
-	Drizzle = "drizzle"
-	SQL     = "sql"
+	Drizzle  = "drizzle"
+	SQL      = "sql"
+	Numbered = "numbered"
 )
 
 // DrizzleJournal is the list of migrations in a drizzle-kit folder.
 const DrizzleJournal = "meta/_journal.json"
 
-// upMigration is how golang-migrate names the way up.
-var upMigration = regexp.MustCompile(`^[0-9]+_.*\.up\.sql$`)
+// How the formats name what they hold: golang-migrate the way up, drizzle-kit 1.x a folder, runners made by hand a file.
+var (
+	upMigration       = regexp.MustCompile(`^[0-9]+_.*\.up\.sql$`)
+	drizzleFolder     = regexp.MustCompile(`^[0-9]{14}_`)
+	numberedMigration = regexp.MustCompile(`^(V)?[0-9]+.*\.sql$`)
+)
 
 // MigrationFormat says which kind of migrations a directory holds, "" for none.
 func MigrationFormat(tree fs.FS, dir string) string {
@@ -29,10 +34,21 @@ func MigrationFormat(tree fs.FS, dir string) string {
 		return Drizzle
 	}
 	entries, err := fs.ReadDir(tree, path.Clean(dir))
-	if err == nil && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return upMigration.MatchString(e.Name()) }) {
-		return SQL
+	if err != nil {
+		return ""
 	}
-	return ""
+	found := ""
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case e.IsDir() && drizzleFolder.MatchString(name) && exists(tree, path.Join(dir, name, "migration.sql")):
+			return Drizzle
+		case upMigration.MatchString(name):
+			return SQL
+		case numberedMigration.MatchString(name) && !strings.HasSuffix(name, ".down.sql"):
+			found = Numbered
+		}
+	}
+	return found
 }
 
 // Migrations is a directory of migrations.
