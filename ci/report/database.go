@@ -6,6 +6,7 @@ import (
 
 	"github.com/metaextract/pipeline/migrations"
 	"github.com/metaextract/pipeline/migrations/backup"
+	"github.com/metaextract/pipeline/migrations/finding"
 )
 
 // lockMode is a lock mode as PostgreSQL's manual writes it: "AccessExclusiveLock" is ACCESS EXCLUSIVE.
@@ -68,6 +69,14 @@ func (d *Database) ownBackup() *backup.Backup {
 		return nil
 	}
 	return d.Backup
+}
+
+// refusals are the findings that refuse the migrations.
+func (d *Database) refusals() []finding.Finding {
+	if d == nil || d.Rehearsal == nil {
+		return nil
+	}
+	return ofLevel(d.Rehearsal, finding.Refuse)
 }
 
 func (s *screen) database() {

@@ -17,6 +17,7 @@ const (
 	maxAnnotations = 10
 	maxSummary     = 1 << 20
 	groupLog       = 400 // lines of a failed step's log in its group
+	longestMessage = 20  // lines of an annotation
 )
 
 // github is the progress for GitHub Actions: lines as they happen, and a group with the logs of each stage. Stages may
@@ -94,31 +95,41 @@ func (p *github) Finish(r *Report) {
 	}
 }
 
-// WriteAnnotations writes workflow commands that GitHub shows at the lines that failed, at most as many as it shows.
+// WriteAnnotations writes workflow commands that GitHub shows at the lines that failed, and at the statements that are refused,
+// at most as many as it shows.
 func WriteAnnotations(w io.Writer, r *Report) error {
 	var b bytes.Buffer
 	shown := r.Failures[:min(len(r.Failures), maxAnnotations)]
-	if len(shown) == 0 && r.Verdict != Proven {
+	refusals := r.Database.refusals()
+	refusals = refusals[:min(len(refusals), maxAnnotations-len(shown))]
+	if len(shown)+len(refusals) == 0 && r.Verdict != Proven {
 		fmt.Fprintf(&b, "::error title=%s::%s\n", commandProperty(r.Verdict.word()), commandData(strings.Join(r.Reasons, "\n")))
 	}
 	for _, f := range shown {
-		properties := []string{"title=" + commandProperty(clip(joinNonEmpty(": ", line(f.Step), line(f.Title)), maxTitleRunes))}
-		if f.File != "" && !foreign(f.File) {
-			properties = append(properties, "file="+commandProperty(line(f.File)))
-			if f.Line > 0 {
-				properties = append(properties, "line="+strconv.Itoa(f.Line))
-			}
-			if f.Column > 0 {
-				properties = append(properties, "col="+strconv.Itoa(f.Column))
-			}
-		}
-		const longest = 20
-		text := strings.Join(clipLines(joinNonEmpty("\n", plain(f.Message), example(f)), longest), "\n")
-		text = joinNonEmpty("\n", text, verbatim(f.Reproduce))
-		fmt.Fprintf(&b, "::error %s::%s\n", strings.Join(properties, ","), commandData(text))
+		text := strings.Join(clipLines(joinNonEmpty("\n", plain(f.Message), example(f)), longestMessage), "\n")
+		annotate(&b, joinNonEmpty(": ", line(f.Step), line(f.Title)), f.File, f.Line, f.Column, joinNonEmpty("\n", text, verbatim(f.Reproduce)))
+	}
+	for _, f := range refusals {
+		fix := strings.Join(clipLines(strings.Join(fixLines(f.Fix), "\n"), longestMessage), "\n")
+		annotate(&b, "migrations: "+line(f.Name), f.File, f.Line, 0, joinNonEmpty("\n", line(f.Message), fix))
 	}
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// annotate writes one command, with a place where it is one of the application's files.
+func annotate(b *bytes.Buffer, title, file string, row, column int, text string) {
+	properties := []string{"title=" + commandProperty(clip(title, maxTitleRunes))}
+	if file != "" && !foreign(file) {
+		properties = append(properties, "file="+commandProperty(line(file)))
+		if row > 0 {
+			properties = append(properties, "line="+strconv.Itoa(row))
+		}
+		if column > 0 {
+			properties = append(properties, "col="+strconv.Itoa(column))
+		}
+	}
+	fmt.Fprintf(b, "::error %s::%s\n", strings.Join(properties, ","), commandData(text))
 }
 
 func example(f Failure) string {

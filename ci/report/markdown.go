@@ -150,7 +150,11 @@ func (m *markdown) evidence(r *Report) {
 	b.Reset()
 	d := r.Database
 	fmt.Fprintf(&b, "### Database\n\n%s\n\n", d.version())
-	if len(d.Migrations.Applied) > 0 {
+	if d.Rehearsal != nil {
+		m.add(b.String())
+		m.rehearsal(d.Rehearsal)
+		b.Reset()
+	} else if len(d.Migrations.Applied) > 0 {
 		b.WriteString("| Migration | Statements | Time | Locks | Rewrites | WAL |\n|---|---:|---:|---|---|---:|\n")
 		for _, a := range d.Migrations.Applied {
 			var locks []string
@@ -162,8 +166,8 @@ func (m *markdown) evidence(r *Report) {
 		}
 		b.WriteString("\n")
 	}
-	if d.Backup != nil {
-		fmt.Fprintf(&b, "**%s** %s\n\n", backupWord(d.Backup), backupSentence(d.Backup))
+	if own := d.ownBackup(); own != nil {
+		fmt.Fprintf(&b, "**%s** %s\n\n", backupWord(own), backupSentence(own))
 	}
 	m.add(b.String())
 }
@@ -182,7 +186,7 @@ func (m *markdown) notes(r *Report) {
 
 // markup are the characters that mean something in Markdown or HTML.
 var markup = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`,
-	"[", `\[`, "]", `\]`, "|", `\|`, "#", `\#`, "~", `\~`, "@", "@\u200b", "!", `\!`)
+	"[", `\[`, "]", `\]`, "|", `\|`, "#", `\#`, "~", `\~`, "@", "@\u200b", "!", `\!`, "$", `\$`)
 
 // prose is text from outside within a paragraph or a cell: it links nothing, mentions nobody and breaks no table.
 func prose(s string) string { return markup.Replace(line(s)) }

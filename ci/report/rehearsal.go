@@ -62,9 +62,9 @@ func measuredOn(r *rehearsal.Report) string {
 func copied(r *rehearsal.Report) string {
 	text := ""
 	if r.Copy.Bytes > 0 {
-		text = "on a copy of " + size(r.Copy.Bytes) + " without the original's data"
+		text = "copy of " + size(r.Copy.Bytes) + " without the original's data"
 		if r.Copy.Real {
-			text = "on a copy of " + size(r.Copy.Bytes) + " with the original's data"
+			text = "copy of " + size(r.Copy.Bytes) + " with the original's data"
 		}
 	}
 	if server, _, _ := strings.Cut(line(r.Copy.Server), " "); server != "" {

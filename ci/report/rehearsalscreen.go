@@ -127,7 +127,7 @@ func (s rehearsalScreen) migrations() {
 			s.reasons(st, strings.Repeat(" ", gridIndent+gridNumber+gridGap))
 		}
 		if more := len(statements) - len(shown[m.Version]); more > 0 {
-			s.line(s.dim(fmt.Sprintf("       … and %d more in the report, none of them worse", more)))
+			s.line(s.dim(fit(fmt.Sprintf("       … and %d more in the report, none of them worse", more), s.columns)))
 		}
 		s.paragraph("  "+s.dim("measured  "), measured(m), aspectLines)
 		s.paragraph("  "+s.dim("expected  "), expected(m), aspectLines)
@@ -162,7 +162,7 @@ func (s rehearsalScreen) aspects() {
 		indent := strings.Repeat(" ", aspectName+gridIndent+2)
 		for i, l := range a.Lines {
 			if i == aspectDetails && len(a.Lines) > aspectDetails+1 {
-				s.line(s.dim(fmt.Sprintf("%s… and %d more in the report", indent, len(a.Lines)-aspectDetails)))
+				s.line(s.dim(fit(fmt.Sprintf("%s… and %d more in the report", indent, len(a.Lines)-aspectDetails), s.columns)))
 				break
 			}
 			s.paragraph(indent+"- ", l, reasonOnScreen)
