@@ -100,6 +100,9 @@ func (d *driver) failed(err error) error {
 // patience bounds how long a lost connection's transaction is waited for, and how long a database may take to answer again.
 const patience = 10 * time.Second
 
+// reconnectPoll is how often a lost connection's session is looked for.
+const reconnectPoll = 10 * time.Millisecond
+
 // reconnect replaces a connection that was lost, takes the lock again, and tells whether the transaction that was open had
 // been committed: its entry in the history says so, and nothing else does. The old session may still be at work, so its
 // end is waited for first.
@@ -113,7 +116,7 @@ func (d *driver) reconnect() (applied bool, err error) {
 		if err = fresh.connect(); err == nil {
 			break
 		}
-		if pg.Pause(ctx, lockPoll) != nil {
+		if pg.Pause(ctx, reconnectPoll) != nil {
 			return false, err
 		}
 	}
@@ -121,7 +124,7 @@ func (d *driver) reconnect() (applied bool, err error) {
 		if err := fresh.conn.QueryRow(ctx, "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)", old).Scan(&gone); err != nil {
 			return false, err
 		}
-		if !gone && pg.Pause(ctx, lockPoll) != nil {
+		if !gone && pg.Pause(ctx, reconnectPoll) != nil {
 			return false, errors.New("the old session is still at work")
 		}
 	}
@@ -136,6 +139,7 @@ func (d *driver) reconnect() (applied bool, err error) {
 	d.conn, d.lock, d.tables, d.checks = fresh.conn, fresh.lock, fresh.tables, fresh.checks
 	for _, e := range entries {
 		if e.ID == d.entry.ID {
+			d.entry.Done, d.entry.Intent = e.Done, e.Intent // what was written last may not have been answered
 			return e.Status == history.Applied, nil
 		}
 	}

@@ -116,7 +116,9 @@ func Value(t testing.TB, address, query string) string {
 // Eventually waits for a condition to be true, on a session of its own.
 func Eventually(t testing.TB, address, condition string) {
 	t.Helper()
-	conn := Session(t, address)
+	conn, err := pgx.Connect(context.Background(), address)
+	require.NoError(t, err)
+	defer conn.Close(context.Background())
 	deadline := time.Now().Add(time.Minute)
 	for ; ; time.Sleep(5 * time.Millisecond) {
 		var yes bool

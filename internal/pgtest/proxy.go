@@ -23,7 +23,7 @@ const (
 // Message is one of PostgreSQL's protocol, on its way.
 type Message struct {
 	Way    Way
-	Number int  // of all that the proxy has seen on all connections, from 1; rows and notices are not counted
+	Number int  // of the connection's messages in both directions that are points, from 1
 	Type   byte // 'Q', 'C', 'Z' …; 0 for a connection's first
 	Conn   int  // of the connection, from 1
 }
@@ -45,7 +45,7 @@ type Proxy struct {
 	decide   func(Message) Verdict
 
 	mu     sync.Mutex
-	number int
+	number map[int]int // by connection
 	conns  int
 	open   map[net.Conn]bool
 	closed bool
@@ -60,7 +60,7 @@ func NewProxy(t testing.TB, address string, decide func(Message) Verdict) *Proxy
 	require.NoError(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	p := &Proxy{listener: listener, server: u.Host, decide: decide, open: map[net.Conn]bool{}}
+	p := &Proxy{listener: listener, server: u.Host, decide: decide, open: map[net.Conn]bool{}, number: map[int]int{}}
 	p.group.Go(p.accept)
 	t.Cleanup(p.Close)
 	return p
@@ -73,13 +73,6 @@ func (p *Proxy) URL(t testing.TB, address string) string {
 	require.NoError(t, err)
 	u.Host = p.listener.Addr().String()
 	return u.String()
-}
-
-// Seen is the number of messages counted.
-func (p *Proxy) Seen() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.number
 }
 
 // Close ends all connections.
@@ -157,25 +150,24 @@ func (p *Proxy) forward(from, to net.Conn, way Way, conn int) {
 	}
 }
 
-// uncounted are messages between which nothing changes: rows, their descriptions, settings, notices.
-func uncounted(m Message) bool {
-	if m.Way == ToServer {
-		return false
+// counted says whether a message is a point of its own: one before which the server, or what the client knows of it, is
+// another than before the last one. A simple query ('Q') is done when it arrives; what the extended protocol has sent is done
+// when it is executed, and committed at Sync ('S'): before that is one point, and the messages that lead to it are none. Of
+// an answer only its end is one ('Z'): all that was asked is done then, whatever part of the answer arrives.
+func counted(m Message) bool {
+	if m.Way == ToClient {
+		return m.Type == 'Z'
 	}
-	switch m.Type {
-	case 'D', 'T', 'S', 'N', 'K', 'R', 'n', 't', 'I', 'v':
-		return true
-	}
-	return false
+	return m.Type == 0 || m.Type == 'Q' || m.Type == 'S' || m.Type == 'X'
 }
 
 func (p *Proxy) ask(m Message) Verdict {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if uncounted(m) {
+	if !counted(m) {
 		return Pass
 	}
-	p.number++
-	m.Number = p.number
+	p.number[m.Conn]++
+	m.Number = p.number[m.Conn]
 	return p.decide(m)
 }

@@ -138,7 +138,7 @@ func (c *check) changeType(table statement.Name, column string, d *pg.ColumnDef)
 	}
 	to := statement.TypeText(d.GetTypeName())
 	from, known := c.typeOf(statement.Column{Table: table, Column: column})
-	message := ""
+	var message string
 	switch plainly := plainCast(d.GetRawDefault(), column, to); {
 	case known && plainly && statement.Widens(from, to, false):
 		return

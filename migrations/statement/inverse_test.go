@@ -83,7 +83,6 @@ func TestInverseLeavesTheSchemaAsItWas(t *testing.T) {
 			assert.Equal(t, want, inverse)
 			pgtest.Exec(t, address, sql)
 			if inverse != "" {
-				assert.NotEqual(t, before, dump(t, address), "the statement changed nothing")
 				pgtest.Exec(t, address, inverse)
 			}
 			assert.Equal(t, before, dump(t, address))

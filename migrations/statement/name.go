@@ -97,16 +97,7 @@ func Quote(name string) string {
 	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
 }
 
-// quoteAll is a list of names as SQL takes it.
-func quoteAll(names []string) string {
-	quoted := make([]string, len(names))
-	for i, n := range names {
-		quoted[i] = Quote(n)
-	}
-	return strings.Join(quoted, ", ")
-}
-
-// Literal is a text as SQL takes it.
+// literal is a text as SQL takes it.
 func literal(text string) string {
 	quoted := "'" + strings.ReplaceAll(text, "'", "''") + "'"
 	if strings.Contains(text, `\`) {

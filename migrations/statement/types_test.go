@@ -3,6 +3,7 @@ package statement_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -33,6 +34,9 @@ func TestWidensIsWhatPostgreSQLDoesNotRewrite(t *testing.T) {
 		changed := 0
 		for _, from := range columnTypes {
 			for _, to := range columnTypes {
+				if zone != "UTC" && !strings.HasPrefix(from, "time") {
+					continue // it makes no difference
+				}
 				_, err := conn.Exec(ctx, "DROP TABLE IF EXISTS t; CREATE TABLE t (a "+from+"); INSERT INTO t VALUES (NULL)", pgtest.Simply)
 				require.NoError(t, err)
 				var was, is uint32
@@ -45,7 +49,7 @@ func TestWidensIsWhatPostgreSQLDoesNotRewrite(t *testing.T) {
 				assert.Equal(t, was == is, statement.Widens(from, to, zone == "UTC"), "%s -> %s under %s", from, to, zone)
 			}
 		}
-		assert.Greater(t, changed, 300)
+		assert.Greater(t, changed, 30)
 	}
 }
 

@@ -52,13 +52,6 @@ func children(root proto.Message, each func(proto.Message)) {
 	}
 }
 
-// walkAll visits several parts.
-func walkAll(nodes []*pg.Node, visit func(proto.Message) bool) {
-	for _, n := range nodes {
-		Walk(n, visit)
-	}
-}
-
 // mentioned are the relations that a part of a syntax tree names, without those that WITH defines.
 func mentioned(root proto.Message) []Name {
 	var list []Name
