@@ -21,6 +21,7 @@ import (
 // database is the ephemeral copy's database: it implements deploy.Database and puts its evidence into the report.
 type database struct {
 	stage   *stage.Stage
+	redis   *redis
 	out     *report.Report
 	stages  *stages
 	tests   []corpus.Statement // that the running release's tests have sent
@@ -125,6 +126,9 @@ func (d *database) traffic(ctx context.Context) ([]corpus.Statement, error) {
 func (d *database) Migrate(ctx context.Context) (migrations.Outcome, error) {
 	outcome, err := d.stage.Apply(ctx, d.backup.ID, d.evidence().Rehearsal)
 	d.evidence().Migrations = outcome
+	if err == nil {
+		err = d.redis.mark(ctx, migrateKeys)
+	}
 	if err != nil {
 		return outcome, err
 	}

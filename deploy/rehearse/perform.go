@@ -28,7 +28,10 @@ func (r *run) perform(ctx context.Context, s *sandbox) error {
 		return broken("the running release fails under traffic before anything is changed: %w", err)
 	}
 
-	s.deployment.Bake = func(ctx context.Context) error { return load.watch(ctx, "new release") }
+	if err := s.redis.mark(ctx, oldKeys); err != nil {
+		return err
+	}
+	s.deployment.Bake = func(ctx context.Context) error { return bake(ctx, s, load) }
 	s.deployment.Splitter = &marking{Splitter: s.deployment.Splitter, load: load}
 	if err := r.deploy(ctx, s.deployment); err != nil {
 		return err
@@ -37,6 +40,20 @@ func (r *run) perform(ctx context.Context, s *sandbox) error {
 		return err
 	}
 	return s.deployment.Retire(ctx)
+}
+
+// bake lets the new release have all traffic for a phase, and looks at what it does to the keys.
+func bake(ctx context.Context, s *sandbox, load *load) error {
+	if err := s.redis.mark(ctx, startKeys); err != nil {
+		return err
+	}
+	if err := load.watch(ctx, "new release"); err != nil {
+		return err
+	}
+	if err := s.redis.mark(ctx, newKeys); err != nil {
+		return err
+	}
+	return s.redis.judge(ctx)
 }
 
 // launch starts the running release. One that does not start says nothing about the new one, unless it is the new one.

@@ -12,6 +12,7 @@ import (
 	"github.com/metaextract/pipeline/deploy/router"
 	"github.com/metaextract/pipeline/deploy/traffic"
 	"github.com/metaextract/pipeline/deploy/verify"
+	"github.com/metaextract/pipeline/migrations/statement"
 )
 
 // sandbox is the ephemeral copy of an environment: services, target, router.
@@ -24,6 +25,7 @@ type sandbox struct {
 	serve      context.CancelFunc
 	served     chan error
 	database   *database // nil without one
+	redis      *redis    // nil without one
 	services   map[string]string
 }
 
@@ -34,6 +36,7 @@ func (s *sandbox) close(ctx context.Context) {
 		s.serve()
 		<-s.served //nolint:errcheck // a rehearsal is over: what the router says now changes nothing
 	}
+	s.redis.close()
 	if s.target != nil {
 		_ = s.target.Close(ctx) // the platform ends what is left
 	}
@@ -47,11 +50,15 @@ func (r *run) raise(ctx context.Context) (*sandbox, error) {
 	if s.services, err = r.Platform.Services(ctx, r.neededServices()); err != nil {
 		return s, broken("start the services: %w", err)
 	}
+	if s.redis, err = r.openRedis(ctx, s.services); err != nil {
+		return s, broken("%w", err)
+	}
 	if s.target, err = r.Platform.Target(ctx); err != nil {
 		return s, broken("prepare the target: %w", err)
 	}
 	if db := r.Release.Config.Database; db != nil {
-		s.database = &database{out: r.out, stages: r.stages, tests: r.old.statements, stage: &stage.Stage{
+		go statement.Warm() // takes a second, which the traffic before the migration covers
+		s.database = &database{redis: s.redis, out: r.out, stages: r.stages, tests: r.old.statements, stage: &stage.Stage{
 			Files: r.Release.Files, Config: db, URL: s.services[db.Env], Made: true, Dumper: r.Platform.Dumper(), Cluster: r.Platform.Cluster(),
 			Release: r.Release.Version, Running: r.Running.Version,
 		}}

@@ -81,7 +81,7 @@ var columns = source{
 		{name: "storage", sql: "CASE WHEN a.attstorage <> t.typstorage THEN CASE a.attstorage WHEN 'p' THEN 'plain' WHEN 'e' THEN 'external' WHEN 'x' THEN 'extended' WHEN 'm' THEN 'main' END END"},
 		{name: "compression", sql: "CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END", since: 140000},
 		{name: "statistics target", sql: "nullif(a.attstattarget, -1)"},
-		{name: "options", sql: options("a.attoptions")},
+		{name: "options", sql: columnOptions},
 		{name: "options of the server", sql: options("a.attfdwoptions")},
 		{name: "inherited", sql: "CASE WHEN a.attinhcount > 0 THEN CASE WHEN a.attislocal AND NOT r.relispartition THEN 'and its own' ELSE '" + yes + "' END END"},
 		{name: "comment", sql: "col_description(r.oid, a.attnum)"},

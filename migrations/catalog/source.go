@@ -97,6 +97,11 @@ func options(array string) string {
 	return "(SELECT string_agg(o, ', ' ORDER BY o COLLATE \"C\") FROM unnest(" + array + ") o)"
 }
 
+// columnOptions are the options that were set on a column. A server may keep one of its own beside them: in Debian's
+// PostgreSQL 17.12, where this was measured, pg_attver is where the WAL was when the column's type was set. pg_dump leaves
+// it out.
+var columnOptions = options("array(SELECT c FROM unnest(a.attoptions) c WHERE NOT starts_with(c, 'pg_attver='))")
+
 // fingerprint is SQL for a text of which only equality matters, or which people should not be shown: a quarter of a SHA-256.
 func fingerprint(text string) string {
 	return "left(encode(sha256(convert_to(" + text + ", getdatabaseencoding())), 'hex'), 16)"
