@@ -12,6 +12,7 @@ import (
 	"github.com/metaextract/pipeline/deploy/router"
 	"github.com/metaextract/pipeline/deploy/traffic"
 	"github.com/metaextract/pipeline/deploy/verify"
+	"github.com/metaextract/pipeline/migrations/backup"
 	"github.com/metaextract/pipeline/migrations/statement"
 )
 
@@ -24,8 +25,9 @@ type sandbox struct {
 	requests   []traffic.Request
 	serve      context.CancelFunc
 	served     chan error
-	database   *database // nil without one
-	redis      *redis    // nil without one
+	database   *database     // nil without one
+	ahead      *backup.Ahead // nil without a database: the server for the backup's proof
+	redis      *redis        // nil without one
 	services   map[string]string
 }
 
@@ -37,6 +39,9 @@ func (s *sandbox) close(ctx context.Context) {
 		<-s.served //nolint:errcheck // a rehearsal is over: what the router says now changes nothing
 	}
 	s.redis.close()
+	if s.ahead != nil {
+		_ = s.ahead.Close(ctx) // the platform ends what is left
+	}
 	if s.target != nil {
 		_ = s.target.Close(ctx) // the platform ends what is left
 	}
@@ -59,12 +64,16 @@ func (r *run) raise(ctx context.Context) (*sandbox, error) {
 	if db := r.Release.Config.Database; db != nil {
 		go statement.Warm() // takes a second, which the traffic before the migration covers
 		s.database = &database{redis: s.redis, out: r.out, stages: r.stages, tests: r.old.statements, stage: &stage.Stage{
-			Files: r.Release.Files, Config: db, URL: s.services[db.Env], Made: true, Dumper: r.Platform.Dumper(), Cluster: r.Platform.Cluster(),
+			Files: r.Release.Files, Config: db, URL: s.services[db.Env], Made: true, Dumper: r.Platform.Dumper(),
 			Release: r.Release.Version, Running: r.Running.Version,
 		}}
 		if err := s.database.prepare(ctx, r.Running); err != nil {
 			return s, broken("bring an empty database to the running release's schema: %w", err)
 		}
+		if s.ahead, err = backup.StartAhead(ctx, s.services[db.Env], r.Platform.Cluster()); err != nil {
+			return s, broken("look at the database: %w", err)
+		}
+		s.database.stage.Cluster = s.ahead
 	}
 	if r.next.units, err = units(r.Release, r.next, s.services); err != nil {
 		return s, broken("prepare the slots: %w", err)

@@ -82,7 +82,7 @@ func openStage(ctx context.Context, cluster Cluster, scratch string, from *origi
 		}
 	}()
 	if cluster != nil {
-		server, err := cluster.Start(ctx, Server{Major: from.Version.Major, Settings: maps.Clone(from.Start)})
+		server, err := cluster.Start(ctx, from.server())
 		if err != nil {
 			return s, err
 		}

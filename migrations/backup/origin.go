@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"github.com/jackc/pgx/v5"
 
@@ -57,6 +58,11 @@ const (
 	preload       = "shared_preload_libraries"
 	hasStatements = "EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'pg_stat_statements.max')"
 )
+
+// server is what a scratch server for it must be like.
+func (o *origin) server() Server {
+	return Server{Major: o.Version.Major, Settings: maps.Clone(o.Start)}
+}
 
 // look reads the origin, on a session that has changed nothing.
 func look(ctx context.Context, conn *pgx.Conn) (*origin, error) {
