@@ -170,11 +170,7 @@ func (s *Stage) original(ctx context.Context, o *rehearsal.Options) error {
 	if len(o.Statements) > 0 {
 		return nil
 	}
-	o.Statements, err = corpus.Read(ctx, conn, "database")
-	if errors.Is(err, corpus.ErrNotLoaded) || errors.Is(err, corpus.ErrNotInstalled) {
-		s.notice("nothing is known of what the running release sends: %s", err)
-		return nil
-	}
+	o.Statements, err = s.recorded(ctx, conn, o.Source)
 	return err
 }
 

@@ -164,7 +164,7 @@ func kindOf(ctx context.Context, conn *pgx.Conn, oid uint32) (k kind, err error)
 // text, and how many rows it has. It has one parameter, the position, where after.
 func (t target) bounds(rows int, after bool) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "WITH batch AS MATERIALIZED (SELECT t.%s AS k FROM %s AS t ", t.key, t.name)
+	fmt.Fprintf(&b, "WITH "+pg.Mark+" batch AS MATERIALIZED (SELECT t.%s AS k FROM %s AS t ", t.key, t.name)
 	if after {
 		fmt.Fprintf(&b, "WHERE t.%s > $1 ", t.key)
 	}
@@ -175,7 +175,7 @@ func (t target) bounds(rows int, after bool) string {
 
 // unchanged is the query for how many rows of a batch are as the transaction left them before its savepoint.
 func (t target) unchanged() string {
-	return fmt.Sprintf("SELECT pg_catalog.count(*) FROM %s AS t WHERE t.%s BETWEEN $1 AND $2 AND t.xmin = pg_catalog.pg_current_xact_id()::xid", t.name, t.key)
+	return fmt.Sprintf("SELECT "+pg.Mark+" pg_catalog.count(*) FROM %s AS t WHERE t.%s BETWEEN $1 AND $2 AND t.xmin = pg_catalog.pg_current_xact_id()::xid", t.name, t.key)
 }
 
 func (t target) formats() []int16 {

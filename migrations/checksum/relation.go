@@ -98,7 +98,7 @@ func (t table) totals(ctx context.Context, conn *pgx.Conn, aggregates []string) 
 	}
 	for _, part := range t.parts {
 		var answers []string // one column, for a row of an answer has 1664 at most
-		err := conn.QueryRow(ctx, "SELECT ARRAY[("+strings.Join(aggregates, ")::text, (")+")::text] FROM ONLY "+pg.Name(part.schema, part.name)+" AS t",
+		err := conn.QueryRow(ctx, "SELECT "+pg.Mark+" ARRAY[("+strings.Join(aggregates, ")::text, (")+")::text] FROM ONLY "+pg.Name(part.schema, part.name)+" AS t",
 			pgx.QueryExecModeExec).Scan(&answers)
 		if err != nil {
 			return nil, fmt.Errorf("count table %s: %w", part, pg.Ended(ctx, err))

@@ -51,3 +51,13 @@ func TestFileThatIsNoneIsRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestStatementsOfMigrationsAreLeftOut(t *testing.T) {
+	sent := []Statement{
+		{SQL: "UPDATE users SET kind = $1 WHERE kind IS NULL", Calls: 1}, {SQL: "SELECT kind FROM users", Calls: 9}, {SQL: "SELECT ( broken", Calls: 2}, {SQL: Hidden, Calls: 1},
+	}
+	migrations := []string{"-- fill\nUPDATE users SET kind = 'plain' WHERE kind IS NULL", "ALTER TABLE users ADD kind text", "SELECT ( broken"}
+	assert.Equal(t, sent[1:], Without(sent, migrations), "in any constants; what is not understood stays")
+	assert.Equal(t, sent, Without(sent, nil))
+	assert.Len(t, sent, 4)
+}

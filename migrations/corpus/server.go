@@ -16,9 +16,6 @@ const (
 	extension = "pg_stat_statements"
 	// schema is where the extension is installed, out of the way of the application's names.
 	schema = "pipeline_statements"
-	// Mark, in a statement, keeps it out of every corpus: the pipeline's own statements on an application's tables carry it
-	// where Hide is not allowed. PostgreSQL keeps comments within a statement, but not those before or after it.
-	Mark = "/* pipeline */"
 	// All, as the name of a database, is every database of the server, also those that are gone: test runners make and drop
 	// databases as they go.
 	All = "*"
@@ -94,7 +91,7 @@ const which = `CASE WHEN pg_catalog.cardinality($1::text[]) = 0 THEN s.dbid = (S
 
 // Read is what the application has sent to the databases named, or to the session's own, since the last Reset; the most called
 // statements come first. Left out is what is not the application's: statements about the schema, the session or a
-// transaction; those on system catalogs alone, which tools send; those on the pipeline's own tables, or with its Mark; and
+// transaction; those on system catalogs alone, which tools send; those on the pipeline's own tables, or with pg.Mark; and
 // what functions send, for that is part of the schema. The server keeps the most called pg_stat_statements.max statements
 // (5,000 by default): Forgotten tells whether that was enough.
 //
@@ -106,10 +103,10 @@ func Read(ctx context.Context, conn *pgx.Conn, source string, databases ...strin
 		return nil, err
 	}
 	// PostgreSQL 13 has no column toplevel, hence to_jsonb. A text is NULL where the server has lost it.
-	rows, err := conn.Query(ctx, `SELECT `+Mark+` coalesce(s.query, $2), sum(s.calls)::bigint, sum(s.rows)::bigint, $3::text
+	rows, err := conn.Query(ctx, `SELECT `+pg.Mark+` coalesce(s.query, $2), sum(s.calls)::bigint, sum(s.rows)::bigint, $3::text
 		FROM `+pg.Name(found, extension)+` s
 		WHERE (`+which+`) AND (pg_catalog.to_jsonb(s) ->> 'toplevel') IS DISTINCT FROM 'false'
-			AND coalesce(s.query, '') NOT LIKE '%`+Mark+`%'
+			AND coalesce(s.query, '') NOT LIKE '%`+pg.Mark+`%'
 		GROUP BY 1`, list(databases), Hidden, source)
 	if err != nil {
 		return nil, explain(ctx, err)

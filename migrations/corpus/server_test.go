@@ -68,7 +68,7 @@ func TestCorpusIsWhatTheApplicationSends(t *testing.T) {
 		"CALL visit(17)", "SELECT name(1)", "SELECT now() - interval '1 day', extract(epoch from now())",
 		"CREATE TEMP TABLE mine (a int)", "SET work_mem = '4MB'", "COPY users TO STDOUT", "VACUUM users", "EXPLAIN SELECT 1", "DO 'BEGIN PERFORM 1; END'",
 		"SELECT relname FROM pg_class LIMIT 1", "SELECT table_name FROM information_schema.tables LIMIT 1", "SELECT version FROM schema_migrations",
-		"SELECT "+Mark+" count(*) FROM users")
+		"SELECT "+pg.Mark+" count(*) FROM users")
 	assert.ElementsMatch(t, []string{
 		"INSERT INTO users (email) VALUES ($1), ($2)",
 		"SELECT id FROM users WHERE email = $1",

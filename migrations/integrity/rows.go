@@ -70,7 +70,7 @@ func (c *check) scan(ctx context.Context, conditions []condition) error {
 	}
 	table := conditions[0]
 	var rows []int64
-	err := c.look(ctx, "SELECT ARRAY["+strings.Join(counts, ", ")+"] FROM ONLY "+pg.Name(table.Schema, table.Table),
+	err := c.look(ctx, "SELECT "+pg.Mark+" ARRAY["+strings.Join(counts, ", ")+"] FROM ONLY "+pg.Name(table.Schema, table.Table),
 		func(r pgx.CollectableRow) error { return r.Scan(&rows) })
 	switch {
 	case err == nil:

@@ -106,7 +106,7 @@ func (c *check) sequence(ctx context.Context, s sequence) error {
 	}
 	var next float64
 	var behind []bool
-	err := c.look(ctx, fmt.Sprintf(`SELECT q.next::float8, ARRAY[%s]::boolean[] FROM (SELECT last_value::numeric + CASE WHEN is_called THEN %d ELSE 0 END AS next FROM %s) q`,
+	err := c.look(ctx, fmt.Sprintf(`SELECT `+pg.Mark+` q.next::float8, ARRAY[%s]::boolean[] FROM (SELECT last_value::numeric + CASE WHEN is_called THEN %d ELSE 0 END AS next FROM %s) q`,
 		strings.Join(values, ", "), s.increment, pg.Name(s.schema, s.name)),
 		func(r pgx.CollectableRow) error { return r.Scan(&next, &behind) })
 	if err != nil {

@@ -53,7 +53,8 @@ type Report struct {
 // tenth of the time before. Otherwise somebody should look. Until ANALYZE or not makes no difference to that: the plan is as
 // bad as long as it lasts, and the remedy is one line.
 func Compare(before, after, analyzed *Set) *Report {
-	r := &Report{Settings: before.Settings}
+	r := &Report{Settings: before.Settings, Regressions: []Regression{}, NotCheckable: []NotCheckable{}, NotMeasured: []NotCheckable{},
+		Findings: []finding.Finding{}}
 	for _, sql := range slices.Sorted(maps.Keys(before.Plans)) {
 		r.compare(before, after, analyzed, before.Plans[sql])
 	}
