@@ -19,43 +19,35 @@ const settings = `SET LOCAL search_path = pg_catalog; SET LOCAL quote_all_identi
 	SET LOCAL lock_timeout = '10s';
 	SELECT set_config('client_encoding', CASE current_setting('server_encoding') WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END, true);`
 
-const savepoint = "pipeline_catalog"
-
 // Read takes a snapshot of the user's schema. It reads in a transaction of its own that writes nothing, or, where the session
 // is in one, at a savepoint in that, and so sees what the transaction did. The session's settings stay as they are. It waits
 // 10 s at most for a table that another session has locked exclusively.
-func Read(ctx context.Context, conn *pgx.Conn) (_ *Snapshot, err error) {
-	begin, end := "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;", "ROLLBACK"
-	if conn.PgConn().TxStatus() != 'I' {
-		begin, end = "SAVEPOINT "+savepoint+";", "ROLLBACK TO SAVEPOINT "+savepoint+"; RELEASE SAVEPOINT "+savepoint
-	}
-	defer func() { // also where what begins has failed half way
-		ctx, cancel := pg.Farewell(ctx)
-		defer cancel()
-		if _, failed := conn.Exec(ctx, end, pgx.QueryExecModeSimpleProtocol); failed != nil && err == nil {
-			err = fmt.Errorf("end reading of schema: %w", failed)
-		}
-	}()
-	if _, err := conn.Exec(ctx, begin+settings, pgx.QueryExecModeSimpleProtocol); err != nil {
-		return nil, fmt.Errorf("read schema: %w", pg.Ended(ctx, err))
-	}
+func Read(ctx context.Context, conn *pgx.Conn) (*Snapshot, error) {
 	s := &Snapshot{Knows: map[string][]string{}, Order: map[string][]string{}, Objects: []Object{}}
+	err := pg.Borrow(ctx, conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", settings, func() error { return s.readAll(ctx, conn) })
+	if err != nil {
+		return nil, fmt.Errorf("read schema: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Snapshot) readAll(ctx context.Context, conn *pgx.Conn) error {
 	if err := conn.QueryRow(ctx, "SELECT current_setting('server_version_num')::int", pgx.QueryExecModeExec).Scan(&s.Server); err != nil {
-		return nil, fmt.Errorf("read server's version: %w", pg.Ended(ctx, err))
+		return fmt.Errorf("server's version: %w", pg.Ended(ctx, err))
 	}
 	for _, source := range sources() {
 		if source.since > s.Server {
 			continue
 		}
 		if err := s.read(ctx, conn, source); err != nil {
-			return nil, fmt.Errorf("read %s: %w", strings.Join(source.kinds, ", "), pg.Ended(ctx, err))
+			return fmt.Errorf("%s: %w", strings.Join(source.kinds, ", "), pg.Ended(ctx, err))
 		}
 	}
 	slices.SortFunc(s.Objects, Object.compare)
 	if err := s.readOrder(ctx, conn); err != nil {
-		return nil, fmt.Errorf("read order of columns: %w", pg.Ended(ctx, err))
+		return fmt.Errorf("order of columns: %w", pg.Ended(ctx, err))
 	}
-	return s, nil
+	return nil
 }
 
 // read adds the objects of a source.

@@ -126,7 +126,7 @@ func TestReadingFailsWithoutHarmingTheTransaction(t *testing.T) {
 	conn := pgtest.Session(t, address)
 	exec(t, conn, "BEGIN; CREATE TABLE t (a int); SET LOCAL statement_timeout = '200ms'")
 	_, err := Read(context.Background(), conn)
-	require.ErrorContains(t, err, "read table, partitioned table, view")
+	require.ErrorContains(t, err, "read schema: table, partitioned table, view")
 	exec(t, conn, "COMMIT")
 	assert.Equal(t, "t", pgtest.Value(t, address, "SELECT to_regclass('t')"))
 }

@@ -154,7 +154,7 @@ func (c *check) foreignKeys(ctx context.Context) error {
 	return nil
 }
 
-func (k foreignKey) orphans() string { return k.query(pg.Mark+" count(*)") }
+func (k foreignKey) orphans() string { return k.query(pg.Mark + " count(*)") }
 
 // query selects rows c of the child that the constraint does not allow, as the server's own RI_Initial_Check
 // (src/backend/utils/adt/ri_triggers.c) does: under MATCH SIMPLE a null in any column lets a row pass, under MATCH FULL only

@@ -96,33 +96,20 @@ const settings = `SET LOCAL search_path = pg_catalog; SET LOCAL row_security = o
 	SET LOCAL quote_all_identifiers = off; SET LOCAL lock_timeout = '10s';`
 
 // look runs a query in a transaction of its own, so that its locks and its failure end with it.
-func (c *check) look(ctx context.Context, sql string, row func(pgx.CollectableRow) error) (err error) {
-	const savepoint = "pipeline_integrity"
-	begin, end := "BEGIN READ ONLY;", "ROLLBACK"
-	if c.conn.PgConn().TxStatus() != 'I' {
-		begin, end = "SAVEPOINT "+savepoint+";", "ROLLBACK TO SAVEPOINT "+savepoint+"; RELEASE SAVEPOINT "+savepoint
-	}
-	defer func() { // also where what begins has failed half way
-		ctx, cancel := pg.Farewell(ctx)
-		defer cancel()
-		if _, failed := c.conn.Exec(ctx, end, pgx.QueryExecModeSimpleProtocol); failed != nil && err == nil {
-			err = failed
-		}
-	}()
-	if _, err := c.conn.Exec(ctx, begin+settings, pgx.QueryExecModeSimpleProtocol); err != nil {
-		return err
-	}
-	rows, err := c.conn.Query(ctx, sql, pgx.QueryExecModeExec)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := row(rows); err != nil {
+func (c *check) look(ctx context.Context, sql string, row func(pgx.CollectableRow) error) error {
+	return pg.Borrow(ctx, c.conn, "BEGIN READ ONLY", settings, func() error {
+		rows, err := c.conn.Query(ctx, sql, pgx.QueryExecModeExec)
+		if err != nil {
 			return err
 		}
-	}
-	return rows.Err()
+		defer rows.Close()
+		for rows.Next() {
+			if err := row(rows); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	})
 }
 
 // users is the condition that a schema n is no system schema.
