@@ -13,6 +13,7 @@ help: ## list the commands
 run: bootstrap build ## rehearse the sample application: on a Dagger engine where one answers, on this machine otherwise
 	pipeline rehearse $(SAMPLE)
 
+test: NEEDS = tests
 test: bootstrap build ## every test, with real Jest, pytest, PostgreSQL and Redis
 	scripts/test
 
@@ -32,7 +33,7 @@ build:
 	go build -o bin/ ./cmd/pipeline
 
 bootstrap:
-	@scripts/bootstrap
+	@scripts/bootstrap $(NEEDS)
 
 bin/golangci-lint:
 	GOBIN=$(CURDIR)/bin go install $(GOLANGCI_LINT)
