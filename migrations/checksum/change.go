@@ -62,7 +62,8 @@ func (c Change) String() string {
 // Both sessions have run Session, and nobody writes meanwhile. The pipeline's own tables are left out.
 //
 // A table is compared on the columns that both have, a partitioned one as a whole, so that rows may move between its
-// partitions. Columns that have another type now are compared by their text, in the common form of numbers, of moments and of
+// partitions. A table that became a partition, or was one, is compared as a part of the partitioned table on both sides: its
+// rows are where they were. Columns that have another type now are compared by their text, in the common form of numbers, of moments and of
 // JSON. Where the row sums of a table differ although it has as many rows, those of each column tell which it was; where none
 // of them does, rows have exchanged values, and the sums of each column together with the primary key tell.
 func Changes(ctx context.Context, before, after *pgx.Conn) ([]Change, error) {
@@ -75,6 +76,7 @@ func Changes(ctx context.Context, before, after *pgx.Conn) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
+	tables[0], tables[1] = together(tables[0], tables[1]), together(tables[1], tables[0])
 	now := map[name]table{}
 	for _, t := range tables[1] {
 		now[t.name] = t
@@ -100,4 +102,36 @@ func Changes(ctx context.Context, before, after *pgx.Conn) ([]Change, error) {
 		changes = append(changes, found...)
 	}
 	return changes, nil
+}
+
+// together puts the tables of one side that are partitions of a table on the other into that table.
+func together(tables, other []table) []table {
+	known, roots := map[name]bool{}, map[name]name{}
+	for _, t := range other {
+		known[t.name] = true
+		for _, part := range t.parts {
+			roots[part] = t.name
+		}
+	}
+	parts := map[name][]name{}
+	for _, t := range tables {
+		parts[t.name] = t.parts
+	}
+	for _, t := range tables {
+		if known[t.name] || len(t.parts) == 0 {
+			continue
+		}
+		if into, there := parts[roots[t.parts[0]]]; there {
+			parts[roots[t.parts[0]]] = slices.Concat(into, t.parts)
+			delete(parts, t.name)
+		}
+	}
+	var list []table
+	for _, t := range tables {
+		if p, stays := parts[t.name]; stays {
+			t.parts = p
+			list = append(list, t)
+		}
+	}
+	return list
 }

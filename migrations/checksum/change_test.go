@@ -34,6 +34,7 @@ func TestChangesNameWhatAMigrationDidToTheData(t *testing.T) {
 		CREATE TABLE pairs (a int, b int, c text, PRIMARY KEY (a, b)); INSERT INTO pairs VALUES (1, 2, 'x'), (3, 4, 'y');
 		CREATE TABLE big (id int, v text) PARTITION BY RANGE (id); CREATE TABLE big_0 PARTITION OF big FOR VALUES FROM (0) TO (10); CREATE TABLE big_rest PARTITION OF big DEFAULT;
 		INSERT INTO big SELECT g, 'v' FROM generate_series(1, 20) g;
+		CREATE TABLE apart (id int, v text); INSERT INTO apart SELECT g, 'v' FROM generate_series(101, 110) g;
 		CREATE TABLE plain (id int); INSERT INTO plain VALUES (1), (2);
 		CREATE SCHEMA "Odd ""Schema"; CREATE TABLE "Odd ""Schema"."a.b" ("C" int); INSERT INTO "Odd ""Schema"."a.b" VALUES (1);
 		CREATE TABLE deploy_migrations (id int); CREATE TABLE schema_migrations (version bigint, dirty boolean)`
@@ -75,6 +76,10 @@ func TestChangesNameWhatAMigrationDidToTheData(t *testing.T) {
 			[]string{"column public.users.price has another type, and its values are not what they were (10 before, 10 now)"}},
 		{"a type becomes a domain over itself", "CREATE DOMAIN age AS int CHECK (value > 0); ALTER TABLE users ALTER age TYPE age", nil},
 		{"rows move between partitions", "CREATE TABLE big_1 (LIKE big); WITH moved AS (DELETE FROM big_rest RETURNING *) INSERT INTO big_1 SELECT * FROM moved; ALTER TABLE big ATTACH PARTITION big_1 FOR VALUES FROM (10) TO (30)", nil},
+		{"a table becomes a partition", "ALTER TABLE big ATTACH PARTITION apart FOR VALUES FROM (100) TO (200)", nil},
+		{"a table becomes a partition and loses rows", "ALTER TABLE big ATTACH PARTITION apart FOR VALUES FROM (100) TO (200); DELETE FROM apart WHERE id > 105", []string{"table public.big had 30 rows and has 25"}},
+		{"a partition becomes a table", "ALTER TABLE big DETACH PARTITION big_0", nil},
+		{"a partition becomes a table and its rows are changed", "ALTER TABLE big DETACH PARTITION big_0; UPDATE big_0 SET v = 'w'", []string{"values of column public.big.v changed (20 before, 20 now)"}},
 		{"a partition is removed", "DROP TABLE big_0", []string{"table public.big had 20 rows and has 11"}},
 		{"a value in a partition is changed", "UPDATE big SET v = 'w' WHERE id = 15", []string{"values of column public.big.v changed (20 before, 20 now)"}},
 		{"a table becomes partitioned", "ALTER TABLE plain RENAME TO old; CREATE TABLE plain (id int) PARTITION BY HASH (id); CREATE TABLE plain_0 PARTITION OF plain FOR VALUES WITH (modulus 1, remainder 0); INSERT INTO plain SELECT * FROM old; DROP TABLE old", nil},

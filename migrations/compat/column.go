@@ -2,17 +2,19 @@ package compat
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 
+	"github.com/metaextract/pipeline/internal/pg"
 	"github.com/metaextract/pipeline/migrations/finding"
 	"github.com/metaextract/pipeline/migrations/statement"
 )
 
 // column compares one of a table that was there before; was is nothing where the column is new.
-func (c *check) column(name statement.Column, was, now column, old bool) {
+func (c *check) column(ctx context.Context, name statement.Column, was, now column, old bool) error {
 	use := c.usage.find(name.Table, c.before, c.after)
 	if use == nil {
-		return
+		return nil
 	}
 	object := statement.Object{Kind: "column", Name: name.Table, Part: name.Column}
 	needs := now.Required && !now.filled()
@@ -50,20 +52,33 @@ func (c *check) column(name statement.Column, was, now column, old bool) {
 		}
 	}
 	if !old {
-		return
+		return nil
 	}
 	if now.Required && !was.Required {
-		c.onData(name, use, object, fmt.Sprintf("%s.%s becomes NOT NULL: rows that are written with NULL in it fail with 23502", name.Table, name.Column))
+		c.onData(name, use, object, finding.Warn, fmt.Sprintf("%s.%s becomes NOT NULL: rows that are written with NULL in it fail with 23502", name.Table, name.Column))
 	}
-	if why := narrower(was, now); why != "" {
-		c.onData(name, use, object, fmt.Sprintf("%s.%s was %s and becomes %s: %s no longer fit", name.Table, name.Column, was.Written, now.Written, why))
+	what, condition := narrower(was, now)
+	if what == "" {
+		return nil
 	}
+	message, level := fmt.Sprintf("%s.%s was %s and becomes %s: %s no longer fit", name.Table, name.Column, was.Written, now.Written, what), finding.Warn
+	var there bool
+	err := c.Before.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+name.Table.SQL()+" WHERE "+condition+")").Scan(&there)
+	if err != nil {
+		return fmt.Errorf("look for values of %s that no longer fit: %w", name, pg.Ended(ctx, err))
+	}
+	if there {
+		level = finding.Refuse
+		message += ", and there are such values, so the running release may write more"
+	}
+	c.onData(name, use, object, level, message)
+	return nil
 }
 
 // onData notes that values which the running release may write in a column are refused from now on.
-func (c *check) onData(name statement.Column, use *use, object statement.Object, message string) {
+func (c *check) onData(name statement.Column, use *use, object statement.Object, level finding.Level, message string) {
 	f := c.place(finding.Finding{
-		Name: "breaking-on-data", Level: finding.Warn, Message: message,
+		Name: "breaking-on-data", Level: level, Message: message,
 		Fix: "make sure that the running release writes no such values; if it may, release code that does not first",
 	}, object)
 	for _, i := range use.inserts {

@@ -4,7 +4,7 @@
 // migration, and compares the two catalogs for what that does not show: values that are missing or refused only when a row
 // is written.
 //
-// It executes no statement and changes nothing. What it cannot check it lists, and where nobody has seen the running release
+// What it executes, where the caller allows it, it takes back. What it cannot check it lists, and where nobody has seen the running release
 // use a table it says that there is no evidence. The rehearsal calls it.
 package compat
 
@@ -28,11 +28,15 @@ type Options struct {
 	Statements []corpus.Statement
 	// Steps are the statements of the migrations, so that findings can name them; there may be none.
 	Steps []Step
+	// Execute allows to execute the statements on both, with values from the data of before, in transactions that are rolled
+	// back. Only on copies: triggers fire, sequences go on, and functions may do what they want outside the database.
+	Execute bool
 }
 
 // Report is what the running release would meet.
 type Report struct {
 	Statements   int               `json:"statements"` // checked
+	Tried        int               `json:"tried"`      // of those: executed
 	Broken       []Broken          `json:"broken"`     // by calls
 	NotCheckable []NotCheckable    `json:"not_checkable"`
 	Findings     []finding.Finding `json:"findings"`
@@ -55,9 +59,10 @@ type NotCheckable struct {
 
 // Check compares. Its findings, by name:
 //
-//	breaks-running-release     a statement fails: PostgreSQL cannot prepare or plan it any more
+//	breaks-running-release     a statement fails: PostgreSQL cannot prepare or plan it any more, or refuses to execute it
 //	insert-lacks-column        an INSERT does not bring a value for a column that now needs one
-//	breaking-on-data           a new constraint, NOT NULL or narrower type refuses some of the rows that are written
+//	breaking-on-data           a new constraint, NOT NULL or narrower type refuses some of the rows that are written; a type
+//	                           that does not hold values that are there is refused
 //	parameter-type-changed     a driver that sends a type with its parameters is refused, or another value is stored
 //	result-type-changed        code gets values of another type
 //	result-lacks-column        SELECT * or RETURNING * no longer brings a column
@@ -74,7 +79,8 @@ func Check(ctx context.Context, options Options) (*Report, error) {
 	if options.Before == nil || options.After == nil {
 		return nil, errors.New("check compatibility: give a session before and one after the migrations")
 	}
-	c := &check{Options: options, report: &Report{}, broken: map[string]bool{}, groups: map[string]*group{}, sent: parse(options.Statements)}
+	c := &check{Options: options, broken: map[string]bool{}, groups: map[string]*group{}, sent: parse(options.Statements),
+		report: &Report{Broken: []Broken{}, NotCheckable: []NotCheckable{}, Findings: []finding.Finding{}}}
 	var err error
 	if c.before, err = read(ctx, options.Before); err != nil {
 		return nil, fmt.Errorf("before the migrations: %w", err)
@@ -88,7 +94,14 @@ func Check(ctx context.Context, options Options) (*Report, error) {
 	if err := c.prepare(ctx); err != nil {
 		return nil, err
 	}
-	c.rules()
+	if c.Execute {
+		if err := c.try(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.rules(ctx); err != nil {
+		return nil, err
+	}
 	c.conclude()
 	return c.report, nil
 }

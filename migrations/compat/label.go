@@ -74,7 +74,7 @@ func (c *check) domains() {
 		}
 		for _, definition := range c.after.domains[column.Type] {
 			if !slices.Contains(c.before.domains[column.Type], definition) {
-				c.onData(name, use, statement.Object{Kind: "domain", Name: typeName(column.Type)},
+				c.onData(name, use, statement.Object{Kind: "domain", Name: typeName(column.Type)}, finding.Warn,
 					fmt.Sprintf("domain %s, the type of %s, has a new constraint: values for which it is false fail with 23514: %s", column.Type, name, definition))
 			}
 		}

@@ -2,6 +2,7 @@ package compat
 
 import (
 	"cmp"
+	"context"
 	"iter"
 	"maps"
 	"slices"
@@ -11,13 +12,15 @@ import (
 )
 
 // rules compare the two catalogs for what PREPARE does not show.
-func (c *check) rules() {
+func (c *check) rules(ctx context.Context) error {
 	for name, now := range sorted(c.after.columns, compareColumns) {
 		if above, inherits := c.after.columns[statement.Column{Table: c.after.parents[name.Table], Column: name.Column}]; inherits && above.alike(now) {
 			continue // its parent tells
 		}
 		if was, old := c.before.columns[name]; old || c.before.has(name.Table) {
-			c.column(name, was, now, old)
+			if err := c.column(ctx, name, was, now, old); err != nil {
+				return err
+			}
 		}
 	}
 	for table := range sorted(c.after.attached, compareNames) {
@@ -43,6 +46,7 @@ func (c *check) rules() {
 	c.sequences()
 	c.mentions()
 	c.grants()
+	return nil
 }
 
 func compareNames(a, b statement.Name) int {

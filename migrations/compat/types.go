@@ -1,11 +1,13 @@
 package compat
 
 import (
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/metaextract/pipeline/migrations/finding"
+	"github.com/metaextract/pipeline/migrations/statement"
 )
 
 // kind is a type as drivers see it.
@@ -55,27 +57,34 @@ var digits = map[int]int{2: 5, 4: 10, 8: 19}
 // fractions are the types of numbers that may have one.
 var fractions = map[string]bool{"pg_catalog.numeric": true, "pg_catalog.float4": true, "pg_catalog.float8": true}
 
-// narrower says what values of a column no longer fit it; "" where all do, or where the type is of another category, about
-// which PREPARE tells.
-func narrower(before, after column) string {
+// narrower says what values of a column no longer fit it, in words and as a condition on the column in SQL; "" where all do, or
+// where the type is of another category, about which PREPARE tells.
+func narrower(before, after column) (what, condition string) {
+	name := statement.Quote(before.Name)
 	if a, b := integers[before.Type], integers[after.Type]; a > 0 && b > 0 && b < a {
-		return "numbers that need more than " + strconv.Itoa(b) + " bytes"
+		most := int64(1)<<(8*b-1) - 1
+		return "numbers that need more than " + strconv.Itoa(b) + " bytes", fmt.Sprintf("%s NOT BETWEEN %d AND %d", name, -most-1, most)
 	}
 	if fractions[before.Type] && integers[after.Type] > 0 {
-		return "numbers with a fraction, which is rounded,"
+		return "numbers with a fraction, which is rounded,", fmt.Sprintf("%[1]s <> pg_catalog.trunc(%[1]s)", name)
 	}
 	from, to := limits(before.Written), limits(after.Written)
+	whole := func() (int, string) {
+		return to[0] - to[1], fmt.Sprintf("pg_catalog.abs(%s) >= 10::numeric ^ %d", name, to[0]-to[1])
+	}
 	switch {
 	case before.Type == "pg_catalog.float8" && after.Type == "pg_catalog.float4":
-		return "numbers of more than 6 digits"
+		return "numbers of more than 6 digits", fmt.Sprintf("%[1]s::float4::float8 <> %[1]s", name)
 	case text[before.Type] && text[after.Type] && to != nil && (from == nil || to[0] < from[0]):
-		return "texts of more than " + strconv.Itoa(to[0]) + " characters"
+		return "texts of more than " + strconv.Itoa(to[0]) + " characters", fmt.Sprintf("pg_catalog.length(%s) > %d", name, to[0])
 	case before.Type == "pg_catalog.numeric" && after.Type == "pg_catalog.numeric" && to != nil && (from == nil || to[0]-to[1] < from[0]-from[1]):
-		return "numbers of more than " + strconv.Itoa(to[0]-to[1]) + " digits before the point"
+		digits, condition := whole()
+		return "numbers of more than " + strconv.Itoa(digits) + " digits before the point", condition
 	case integers[before.Type] > 0 && after.Type == "pg_catalog.numeric" && to != nil && to[0]-to[1] < digits[integers[before.Type]]:
-		return "numbers of more than " + strconv.Itoa(to[0]-to[1]) + " digits"
+		digits, condition := whole()
+		return "numbers of more than " + strconv.Itoa(digits) + " digits", condition
 	}
-	return ""
+	return "", ""
 }
 
 // text are the types of texts that may have a length.

@@ -23,6 +23,7 @@ type measurement struct {
 	conn    *pgx.Conn
 	options Options
 	ends    time.Time
+	plain   bool // parameters without a value in the data are plain values
 }
 
 // measure counts the pages of a plan's statement, or says why it does not. The error is that of a lost session.

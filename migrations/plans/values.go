@@ -16,6 +16,23 @@ import (
 // pageSize is what LIMIT and OFFSET are given: a page of a list.
 const pageSize = "10"
 
+// Values are literals for all parameters of a statement, from the data of the database, as executions for counting pages have
+// them: of one row from the middle of each table, so that they belong together. Where no row has them all, some are NULL; a
+// parameter that is compared with no column, such as $1 in n + $1, or with one of an empty table, is a plain value of its
+// type. The second result is why there are none.
+func Values(ctx context.Context, conn *pgx.Conn, s *statement.Statement) ([]string, string, error) {
+	types, err := parameters(ctx, conn, s.SQL())
+	if err != nil {
+		return nil, "", err
+	}
+	used := map[int]bool{}
+	for i := range types {
+		used[i+1] = true
+	}
+	m := &measurement{conn: conn, options: Options{Timeout: defaultTimeout}, plain: true}
+	return m.values(ctx, s, used, types)
+}
+
 // values are literals for the parameters that are used: of one row from the middle of each table, so that what is looked for
 // is there, and for LIMIT the size of a page. The others are NULL. The second result is why there are none.
 func (m *measurement) values(ctx context.Context, s *statement.Statement, used map[int]bool, types []uint32) ([]string, string, error) {
@@ -41,6 +58,12 @@ func (m *measurement) values(ctx context.Context, s *statement.Statement, used m
 		if err != nil {
 			return nil, "", err
 		}
+		if !found && m.plain {
+			if why, err := m.plainly(ctx, values, types, i+1); why != "" || err != nil {
+				return nil, why, err
+			}
+			continue
+		}
 		if !found {
 			return nil, fmt.Sprintf("parameter $%d is compared with no column from which a value could be taken", i+1), nil
 		}
@@ -62,15 +85,26 @@ func (m *measurement) values(ctx context.Context, s *statement.Statement, used m
 		if err != nil {
 			return nil, "", err
 		}
+		if row == nil && m.plain {
+			if why, err := m.plainly(ctx, values, types, numbers...); why != "" || err != nil {
+				return nil, why, err
+			}
+			continue
+		}
 		if row == nil {
 			return nil, fmt.Sprintf("table %s has no row with a value in %s", table, strings.Join(names, ", ")), nil
 		}
 		for _, n := range numbers {
 			value := row[slices.Index(names, columns[n].Column)]
-			if arrays[types[n-1]] && !value.array {
-				value.text = "{" + element(value.text) + "}"
+			if value.text == nil {
+				values[n-1] = "NULL"
+				continue
 			}
-			values[n-1] = literal(value.text)
+			text := *value.text
+			if arrays[types[n-1]] && !value.array {
+				text = "{" + element(text) + "}"
+			}
+			values[n-1] = literal(text)
 		}
 	}
 	return values, "", nil
@@ -95,6 +129,18 @@ func (m *measurement) column(ctx context.Context, candidates []statement.Column)
 	return candidates[at-1], true, nil
 }
 
+// plainly gives parameters plain values of their types. The first result is why there are none.
+func (m *measurement) plainly(ctx context.Context, values []string, types []uint32, numbers ...int) (string, error) {
+	for _, n := range numbers {
+		err := m.conn.QueryRow(ctx, `SELECT CASE typcategory WHEN 'N' THEN '1' WHEN 'S' THEN $$'a'$$ WHEN 'B' THEN 'true' WHEN 'D' THEN $$'2000-01-01'$$
+			WHEN 'T' THEN $$'1 day'$$ ELSE '' END FROM pg_catalog.pg_type WHERE oid = $1`, types[n-1]).Scan(&values[n-1])
+		if err != nil || values[n-1] == "" {
+			return fmt.Sprintf("no value is known of the type of parameter $%d", n), err
+		}
+	}
+	return "", nil
+}
+
 // arrays says which of the types are arrays: the parameter of = ANY ($1) is one where the column is none.
 func (m *measurement) arrays(ctx context.Context, types []uint32) (map[uint32]bool, error) {
 	rows, err := m.conn.Query(ctx, "SELECT oid FROM pg_catalog.pg_type WHERE oid = ANY ($1) AND typcategory = 'A'", types)
@@ -111,12 +157,12 @@ func (m *measurement) arrays(ctx context.Context, types []uint32) (map[uint32]bo
 
 // value is that of a column, as text.
 type value struct {
-	text  string
-	array bool // the column's type is one
+	text  *string // nil for NULL
+	array bool    // the column's type is one
 }
 
 // middle is a row from the middle of a table's file that has values in all the columns, or another one that has; nil where
-// there is none. A row that is in the middle of the file is found without a look at the others, and a value that many rows
+// there is none, or, for plain values, one that has some of them. A row that is in the middle of the file is found without a look at the others, and a value that many rows
 // have is likely to be its.
 func (m *measurement) middle(ctx context.Context, table statement.Name, columns []string) ([]value, error) {
 	var list, conditions []string
@@ -135,6 +181,9 @@ func (m *measurement) middle(ctx context.Context, table statement.Name, columns 
 	queries := []string{query + " LIMIT 1"}
 	if file && pages > 1 {
 		queries = []string{fmt.Sprintf("%s AND ctid >= '(%d,0)' LIMIT 1", query, pages/2), queries[0]}
+	}
+	if m.plain {
+		queries = append(queries, "SELECT "+strings.Join(list, ", ")+" FROM "+table.SQL()+" LIMIT 1")
 	}
 	for _, q := range queries {
 		row := make([]value, len(columns))
