@@ -108,6 +108,9 @@ func (d *driver) prepare() error {
 	}
 	var err error
 	if d.tables, err = history.Find(d.ctx, d.conn); err != nil {
+		return d.unusable(err)
+	}
+	if err := d.readable(); err != nil {
 		return err
 	}
 	if d.lock, err = newLock(d.conn, d.tables.Database, d.tables.Schema, d.tables.Version); err != nil {
@@ -140,13 +143,31 @@ func (d *driver) Lock() error { return d.lock.take(d.ctx, d.options.LockWait, d.
 func (d *driver) Unlock() error { return d.lock.release(d.ctx) }
 
 // Version is the row of schema_migrations. A migration that is about to be resumed has written its own there already; the
-// engine is told the one before, from which it comes to this migration again.
+// engine is told the one before, from which it comes to this migration again. Between two migrations the server may have been
+// restarted, or have failed over: with the connection nothing is lost there but the lock, so it is taken again.
 func (d *driver) Version() (int, bool, error) {
 	version, dirty, err := d.tables.ReadVersion(d.ctx, d.conn)
+	if err != nil && d.conn.IsClosed() && d.task.resume == nil {
+		version, dirty, err = d.versionAgain(err)
+	}
 	if dirty && d.task.resume != nil {
 		return d.before(), false, err
 	}
 	return int(version), dirty, err
+}
+
+// versionAgain reads the version on a new connection. Others may have migrated before the lock was taken again.
+func (d *driver) versionAgain(lost error) (version int64, dirty bool, err error) {
+	before := fmt.Sprintf("the connection was lost before %s", d.task.file())
+	d.options.Notice(before + "; connecting again")
+	if _, err := d.reconnect(); err != nil {
+		return 0, false, fmt.Errorf("%s, of which nothing is applied: %w", before, errors.Join(lost, err))
+	}
+	version, dirty, err = d.tables.ReadVersion(d.ctx, d.conn)
+	if err == nil && (dirty || int(version) != d.before()) {
+		err = fmt.Errorf("%s, and another migrator has been at work meanwhile: run again", before)
+	}
+	return version, dirty, err
 }
 
 // before is the version that the engine starts the task from.
@@ -198,6 +219,9 @@ func (d *driver) Run(migration io.Reader) error {
 	}
 	d.done = newApplied(d.task, folder.Hash(body), len(s.Statements))
 	if err := d.begin(s); err != nil {
+		if d.conn.IsClosed() {
+			return d.failedTo("begin", s, err)
+		}
 		return err
 	}
 	if s.Outside || d.task.resume != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/metaextract/pipeline/migrations/evidence"
 )
 
-// The facts are those measured in research/db.md 3.1.
+// The facts are those of server_facts_test.go, as the evidence of a migration shows them.
 func TestEvidenceOfOneStatement(t *testing.T) {
 	const setup = `
 		CREATE TABLE t (id bigint PRIMARY KEY, a int, v varchar(50), tx text, ts timestamp, num numeric(10,2), payload text);

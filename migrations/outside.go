@@ -29,7 +29,7 @@ func (d *driver) runOutside(s *script.Script) error {
 	}
 	before, err := d.simple(evidence.Query)
 	if err != nil {
-		return d.failedTo("look before", s, err)
+		return d.halfway(s, announcedVersion, d.failedAt("look before", s.File, err))
 	}
 	for i := d.entry.Done; i < len(s.Statements); i++ {
 		if err := d.alone(s, i); err != nil {
@@ -41,13 +41,16 @@ func (d *driver) runOutside(s *script.Script) error {
 		d.done.Evidence, err = evidence.Compare(before, after)
 	}
 	if err != nil {
-		return d.failedTo("look after", s, err)
+		return d.halfway(s, announcedVersion, d.failedAt("look after", s.File, err))
 	}
 	if err := d.verifyOutside(); err != nil {
 		return d.halfway(s, announcedVersion, err)
 	}
 	d.done.Duration = time.Since(start)
-	return d.conclude(s, announcedVersion)
+	if err := d.conclude(s, announcedVersion); err != nil {
+		return d.halfway(s, announcedVersion, err)
+	}
+	return nil
 }
 
 // conclude writes version and history together.
@@ -58,7 +61,7 @@ func (d *driver) conclude(s *script.Script, announcedVersion bool) error {
 	}
 	if err != nil {
 		d.rollBack()
-		return d.failedTo("record", s, err)
+		return d.failedAt("record", s.File, err)
 	}
 	version := ""
 	if announcedVersion {
@@ -77,11 +80,14 @@ func (d *driver) alone(s *script.Script, i int) error {
 		return d.batches(s)
 	}
 	plan, err := d.planAlone(s, i)
-	if err != nil {
-		return err
+	settled := false
+	if err == nil {
+		settled, err = plan.settle(d)
 	}
-	settled, err := plan.settle(d)
 	if err != nil {
+		if d.conn.IsClosed() {
+			return d.failedAt("look before", place(s, i), err)
+		}
 		return d.blame(s, err)
 	}
 	err = d.retry.do(d.ctx, s.File, func(n int, _ time.Duration) error {
@@ -98,27 +104,23 @@ func (d *driver) alone(s *script.Script, i int) error {
 		return d.blame(s, err)
 	}
 	if script.OutsideTransaction(st) {
-		err = d.tables.Progress(d.ctx, d.conn, d.entry.ID, i+1, prefix(s, i+1).encode())
+		if err := d.tables.Progress(d.ctx, d.conn, d.entry.ID, i+1, prefix(s, i+1).encode()); err != nil {
+			return d.failedAt("record", place(s, i), err)
+		}
 	}
-	if err == nil {
-		d.entry.Done = i + 1
-	}
-	return err
+	d.entry.Done = i + 1
+	return nil
 }
 
 // together runs a statement and writes its place in one transaction.
 func (d *driver) together(s *script.Script, i int) error {
 	st := s.Statements[i]
 	if _, err := d.simple("BEGIN;" + d.limits("SET LOCAL", d.options.LockTimeout)); err != nil {
-		return d.failedTo("begin", s, err)
+		return d.failedAt("begin", place(s, i), err)
 	}
 	if _, err := d.send(s.Text[st.Start:st.End]); err != nil {
 		d.rollBack()
-		var server *pgconn.PgError
-		if errors.As(err, &server) {
-			return s.Explain(server, st.Start, i)
-		}
-		return err
+		return d.explain(s, i, err)
 	}
 	err := d.tables.Progress(d.ctx, d.conn, d.entry.ID, i+1, prefix(s, i+1).encode())
 	if err == nil {
@@ -126,12 +128,32 @@ func (d *driver) together(s *script.Script, i int) error {
 	}
 	if err != nil {
 		d.rollBack()
-		var server *pgconn.PgError
-		if errors.As(err, &server) {
-			return s.Explain(server, st.Start, i)
-		}
+		return d.explain(s, i, err)
 	}
-	return err
+	return nil
+}
+
+// explain is an error of one statement.
+func (d *driver) explain(s *script.Script, i int, err error) error {
+	var server *pgconn.PgError
+	if errors.As(err, &server) {
+		return s.Explain(server, s.Statements[i].Start, i)
+	}
+	return d.failedAt("run", place(s, i), err)
+}
+
+// place is where a statement is, for people.
+func place(s *script.Script, i int) string {
+	file, line := s.Place(i)
+	return fmt.Sprintf("%s:%d", file, line)
+}
+
+// failedAt describes an error of a file whose statements stay done.
+func (d *driver) failedAt(verb, place string, err error) error {
+	if d.conn.IsClosed() {
+		return fmt.Errorf("%s: the connection was lost: %w", place, err)
+	}
+	return fmt.Errorf("%s %s: %w", verb, place, err)
 }
 
 // bare runs a statement that PostgreSQL refuses in a transaction. What its failure leaves is removed.
@@ -143,15 +165,16 @@ func (d *driver) bare(s *script.Script, i int, plan intent) error {
 		lockTimeout = d.options.StatementTimeout
 	}
 	if _, err := d.simple(d.limits("SET", lockTimeout)); err != nil {
-		return d.failedTo("prepare", s, err)
+		return d.failedAt("prepare", place(s, i), err)
 	}
 	if err := d.tables.Progress(d.ctx, d.conn, d.entry.ID, i, plan.encode()); err != nil {
-		return d.failedTo("prepare", s, err)
+		return d.failedAt("prepare", place(s, i), err)
 	}
 	_, err := d.send(s.Text[st.Start:st.End])
 	if err == nil {
 		return plan.confirm(d)
 	}
+	err = d.explain(s, i, err)
 	if !d.conn.IsClosed() {
 		ctx, cancel := pg.Farewell(d.ctx)
 		defer cancel()
@@ -160,10 +183,6 @@ func (d *driver) bare(s *script.Script, i int, plan intent) error {
 		if _, cleaning := plan.settle(&clean); cleaning != nil {
 			err = errors.Join(err, cleaning)
 		}
-	}
-	var server *pgconn.PgError
-	if errors.As(err, &server) {
-		return s.Explain(server, st.Start, i)
 	}
 	return err
 }
@@ -181,6 +200,10 @@ func (d *driver) halfway(s *script.Script, announcedVersion bool, err error) err
 			return err
 		}
 	}
-	return fmt.Errorf("%w\n  %d of its %d statements are done and stay done, for the file cannot run in a transaction: %w.\n  Correct the file from there on and run again: it goes on with the next statement",
-		err, d.entry.Done, len(s.Statements), ErrDirty)
+	next := "Correct the file from there on and run again: it goes on with the next statement"
+	if d.conn.IsClosed() {
+		next = "Run again: it finds out how far the next one came, and goes on"
+	}
+	return fmt.Errorf("%w\n  %d of its %d statements are done and stay done, for the file cannot run in a transaction: %w.\n  %s",
+		err, d.entry.Done, len(s.Statements), ErrDirty, next)
 }

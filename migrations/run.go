@@ -92,6 +92,9 @@ func (m *Migrator) run(ctx context.Context, choose func(*Status) (plan, error)) 
 	if err != nil {
 		return outcome, err
 	}
+	if err := d.writable(); err != nil {
+		return outcome, err
+	}
 	if err := d.keepRecord(status, m.source); err != nil {
 		return outcome, err
 	}
@@ -115,9 +118,11 @@ func (m *Migrator) run(ctx context.Context, choose func(*Status) (plan, error)) 
 		outcome.To = int64(d.pending)
 	}
 	if len(todo.tasks) > 0 {
-		err = d.keepSchema()
+		if err := d.keepSchema(); err != nil {
+			return outcome, fmt.Errorf("the migrations are applied, but what the schema looks like now is not kept, so a later change by hand will not be noticed: %w", err)
+		}
 	}
-	return outcome, err
+	return outcome, nil
 }
 
 // keepSchema records what the schema looks like now, so that a change made by hand is seen later.
@@ -160,7 +165,9 @@ func (d *driver) keepRecord(s *Status, source *folder.Source) error {
 		err = d.tables.Saw(d.ctx, d.conn, d.options.Release, all[len(all)-1].Version)
 	}
 	if err == nil {
-		_, err = d.simple("COMMIT")
+		if _, err = d.simple("COMMIT"); err != nil {
+			err = fmt.Errorf("write history: %w", pg.Ended(d.ctx, err))
+		}
 	}
 	if err != nil {
 		d.rollBack()

@@ -168,6 +168,8 @@ func (d *driver) commitFailed(s *script.Script, err error) error {
 	case applied:
 		d.options.Notice(s.File + ": the connection was lost after the commit; the migration is applied")
 		return nil
+	case s.Outside:
+		return fmt.Errorf("%s: the connection was lost before the history said that it is applied: %w", s.File, err)
 	}
 	return fmt.Errorf("%s: the connection was lost before the commit; nothing of the file is applied: %w", s.File, err)
 }

@@ -24,7 +24,7 @@ func checksOf(up, beside *script.Script) []check {
 	var all []check
 	for _, q := range up.Declared.Verify {
 		all = append(all, check{sql: q.SQL, file: up.File, line: q.Line, place: func(err *pgconn.PgError) error {
-			return &script.Error{File: up.File, Line: q.Line, Text: q.SQL, Cause: err, Hint: err.Hint}
+			return &script.Error{File: up.File, Line: q.Line, Text: q.SQL, Cause: script.Discreet(err), Hint: err.Hint}
 		}})
 	}
 	if beside == nil {

@@ -32,9 +32,12 @@ type Cluster struct {
 	Dir  string // its data directory
 	Port int
 
-	process *os.Process
-	ended   <-chan struct{}
-	remove  func()
+	program  string // postgres
+	identity *syscall.Credential
+	args     []string
+	process  *os.Process
+	ended    <-chan struct{}
+	remove   func()
 }
 
 // defaults make a server that is quick and forgets: no fsync.
@@ -89,41 +92,53 @@ func start(settings map[string]string) (_ *Cluster, err error) {
 	}
 	all := maps.Clone(defaults)
 	maps.Copy(all, settings)
-	args := []string{"-D", c.Dir, "-p", strconv.Itoa(c.Port)}
+	c.program, c.identity = filepath.Join(bin, "postgres"), identity
+	c.args = []string{"-D", c.Dir, "-p", strconv.Itoa(c.Port)}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		args = append(args, "-c", name+"="+all[name])
+		c.args = append(c.args, "-c", name+"="+all[name])
 	}
-	server := exec.Command(filepath.Join(bin, "postgres"), args...)
-	server.Dir = dir
-	server.SysProcAttr = &syscall.SysProcAttr{Credential: identity, Pdeathsig: syscall.SIGQUIT}
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	server.Stdout, server.Stderr = log, log
-	if c.ended, err = startPinned(server); err != nil {
-		return nil, err
-	}
-	c.process = server.Process
 	c.URL = (&url.URL{
 		Scheme: "postgres", User: url.UserPassword("postgres", Password),
 		Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(c.Port)), Path: "/postgres", RawQuery: "sslmode=disable",
 	}).String()
-	if err := c.wait(); err != nil {
-		said, _ := os.ReadFile(log.Name())
-		return nil, fmt.Errorf("start postgres: %w: %s", err, said)
-	}
-	return c, nil
+	return c, c.Launch()
 }
 
-// Stop ends the server at once; its data is thrown away.
-func (c *Cluster) Stop() {
+// Launch starts the server on the data that is there, also again after a crash, and returns when it answers.
+func (c *Cluster) Launch() error {
+	log, err := os.OpenFile(filepath.Join(filepath.Dir(c.Dir), "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	server := exec.Command(c.program, c.args...)
+	server.Dir = filepath.Dir(c.Dir)
+	server.SysProcAttr = &syscall.SysProcAttr{Credential: c.identity, Pdeathsig: syscall.SIGQUIT}
+	server.Stdout, server.Stderr = log, log
+	if c.ended, err = startPinned(server); err != nil {
+		return err
+	}
+	c.process = server.Process
+	if err := c.wait(); err != nil {
+		said, _ := os.ReadFile(log.Name())
+		return fmt.Errorf("start postgres: %w: %s", err, said)
+	}
+	return nil
+}
+
+// Crash ends the server as pg_ctl stop -m immediate does: nothing is written down that was not yet, so that Launch begins
+// with crash recovery. What it promises survives only with synchronous_commit.
+func (c *Cluster) Crash() {
 	if c.process != nil {
 		_ = c.process.Signal(syscall.SIGQUIT)
 		<-c.ended
 		c.process = nil
 	}
+}
+
+// Stop ends the server at once; its data is thrown away.
+func (c *Cluster) Stop() {
+	c.Crash()
 	c.remove()
 }
 
@@ -160,7 +175,9 @@ func startPinned(c *exec.Cmd) (<-chan struct{}, error) {
 	return ended, <-started
 }
 
-// Binary is the path of a program of the PostgreSQL that is tested with.
+// Binary is the path of a program of the PostgreSQL that is tested with. A server that came without its client programs is
+// tested with those of the PATH, where they are of its version or newer: pg_dump refuses a newer server, so a test that
+// needs it is skipped there, and says so.
 func Binary(t testing.TB, program string) string {
 	t.Helper()
 	bin, err := binaries()
@@ -169,9 +186,29 @@ func Binary(t testing.TB, program string) string {
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
-	path, err = exec.LookPath(program) // of another version, where the server came without client programs
+	server, err := majorOf(filepath.Join(bin, "postgres"))
 	require.NoError(t, err)
+	path, err = exec.LookPath(program)
+	if err != nil {
+		t.Skipf("needs %s of PostgreSQL %d or newer: the server in %s came without it, and the PATH has none", program, server, bin)
+	}
+	client, err := majorOf(path)
+	require.NoError(t, err)
+	if client < server {
+		t.Skipf("needs %s of PostgreSQL %d or newer: the server in %s came without it, and %s is of %d", program, server, bin, path, client)
+	}
 	return path
+}
+
+// majorOf is the major version that a program of PostgreSQL says it has.
+func majorOf(path string) (int, error) {
+	out, err := exec.Command(path, "--version").Output()
+	if err != nil {
+		return 0, fmt.Errorf("ask %s for its version: %w", path, err)
+	}
+	_, version, _ := strings.Cut(string(out), "(PostgreSQL) ")
+	digits := strings.IndexFunc(version, func(r rune) bool { return r < '0' || r > '9' })
+	return strconv.Atoi(version[:max(digits, 0)])
 }
 
 // binaries is the folder that the environment names, or that of the newest PostgreSQL that Debian installs, or that of the
@@ -192,12 +229,15 @@ func binaries() (string, error) {
 	return filepath.Dir(path), err
 }
 
-// unprivileged is whom the server runs as: PostgreSQL refuses to be root.
+// unprivileged is whom the server runs as, for PostgreSQL refuses to be root: postgres, where a package has made it.
 func unprivileged(dir string) (*syscall.Credential, error) {
 	if os.Getuid() != 0 {
 		return nil, nil
 	}
 	account, err := user.Lookup("postgres")
+	if err != nil {
+		account, err = user.Lookup("nobody")
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -43,6 +43,7 @@ type Proxy struct {
 	listener net.Listener
 	server   string
 	decide   func(Message) Verdict
+	relay    func(from, to net.Conn, way Way, conn int)
 
 	mu     sync.Mutex
 	number map[int]int // by connection
@@ -56,12 +57,19 @@ type Proxy struct {
 // message is passed on, one at a time.
 func NewProxy(t testing.TB, address string, decide func(Message) Verdict) *Proxy {
 	t.Helper()
+	p := newProxy(t, address)
+	p.decide, p.relay = decide, p.forward
+	p.group.Go(p.accept)
+	return p
+}
+
+func newProxy(t testing.TB, address string) *Proxy {
+	t.Helper()
 	u, err := url.Parse(address)
 	require.NoError(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	p := &Proxy{listener: listener, server: u.Host, decide: decide, open: map[net.Conn]bool{}, number: map[int]int{}}
-	p.group.Go(p.accept)
+	p := &Proxy{listener: listener, server: u.Host, open: map[net.Conn]bool{}, number: map[int]int{}}
 	t.Cleanup(p.Close)
 	return p
 }
@@ -115,8 +123,8 @@ func (p *Proxy) accept() {
 			delete(p.open, client)
 			delete(p.open, server)
 		}
-		p.group.Go(func() { defer end(); p.forward(client, server, ToServer, conn) })
-		p.group.Go(func() { defer end(); p.forward(server, client, ToClient, conn) })
+		p.group.Go(func() { defer end(); p.relay(client, server, ToServer, conn) })
+		p.group.Go(func() { defer end(); p.relay(server, client, ToClient, conn) })
 	}
 }
 

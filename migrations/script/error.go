@@ -17,11 +17,10 @@ type Error struct {
 	Text      string // the line of the file
 	Statement int    // from 1; 0 when the statements were done and the commit failed
 	Hint      string
-	Cause     *pgconn.PgError
+	Cause     *pgconn.PgError // Discreet
 }
 
-// Error is file, position, message and state in the first line, then the line itself and what helps. PostgreSQL's detail
-// is left out where it quotes rows (a duplicate key's value), for errors end up in logs and reports.
+// Error is file, position, message and state in the first line, then the line itself and what helps.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.File)
@@ -39,7 +38,7 @@ func (e *Error) Error() string {
 			fmt.Fprintf(&b, "\n%s| %s^", strings.Repeat(" ", len(prefix)-2), indent(e.Text, e.Column-1))
 		}
 	}
-	if e.Cause.Detail != "" && !pgerrcode.IsIntegrityConstraintViolation(e.Cause.Code) {
+	if e.Cause.Detail != "" {
 		fmt.Fprintf(&b, "\n  detail: %s", e.Cause.Detail)
 	}
 	if e.Cause.Where != "" {
@@ -73,7 +72,7 @@ func indent(line string, characters int) string {
 // Explain translates an error of the server into one of the file. The text that was sent began at byte base of the
 // script; statement is the place in it that was being run, len(Statements) for what comes after them all.
 func (s *Script) Explain(err *pgconn.PgError, base, statement int) *Error {
-	e := &Error{File: s.File, Hint: err.Hint, Cause: err}
+	e := &Error{File: s.File, Hint: err.Hint, Cause: Discreet(err)}
 	at := -1
 	if statement < len(s.Statements) {
 		e.Statement = statement + 1
@@ -106,10 +105,29 @@ func hint(err *pgconn.PgError, committing bool) string {
 		return fmt.Sprintf("rows of %s break constraint %q; their values are not shown here", err.TableName, err.ConstraintName)
 	case pgerrcode.IsIntegrityConstraintViolation(err.Code) && err.ColumnName != "":
 		return fmt.Sprintf("rows of %s break a rule of column %q; their values are not shown here", err.TableName, err.ColumnName)
+	case pgerrcode.IsWithCheckOptionViolation(err.Code):
+		return "rows break a rule of the view; their values are not shown here"
+	case pgerrcode.IsDataException(err.Code) && err.Position == 0 && values.MatchString(err.Message):
+		return "a value cannot be read so, or is no such thing; it is not shown, for it may be of a row"
+	case err.Code == pgerrcode.InsufficientPrivilege:
+		return privilege(err.Message)
 	case committing:
 		return "every statement was done; the commit failed"
 	}
 	return ""
+}
+
+// privilege says what to grant. PostgreSQL says what was refused and not to whom: that is the user of the database's URL, or
+// the role that the file has set.
+func privilege(message string) string {
+	if thing, found := strings.CutPrefix(message, "must be owner of "); found {
+		return "only the owner of " + thing + " may do this: migrate as the owner, or make the user that migrates a member of that role: GRANT owner TO user"
+	}
+	if thing, found := strings.CutPrefix(message, "permission denied for "); found {
+		kind, name, _ := strings.Cut(thing, " ")
+		return "grant the user that migrates what the statement needs: GRANT … ON " + strings.ToUpper(kind) + " " + name + " TO user"
+	}
+	return "grant the user that migrates what the statement needs, or migrate as a user that may"
 }
 
 // lineAt is the line of a text that a byte is in, without its end.
