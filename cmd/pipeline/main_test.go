@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/metaextract/pipeline/internal/pgtest"
 )
 
 // asPipeline makes the test binary the command itself, in a process of its own.
@@ -28,7 +31,7 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	}
 	adoptOrphans()
-	os.Exit(m.Run())
+	pgtest.Main(m)
 }
 
 // repository is the root of this repository.
@@ -36,17 +39,18 @@ const repository = "../.."
 
 // outcome is what a run of the command left.
 type outcome struct {
-	code int
-	out  string
+	code   int
+	out    string // standard output and standard error, as a person sees them
+	stdout string // what a program reads
 }
 
 // firstScreen is what a terminal of 24 lines shows from the verdict on.
 func (o outcome) firstScreen() string {
-	at := regexp.MustCompile(`(?m)^(PROVEN|REFUSED|BROKEN)`).FindStringIndex(o.out)
+	at := regexp.MustCompile(`(?m)^(PROVEN|REFUSED|BROKEN)`).FindStringIndex(o.stdout)
 	if at == nil {
 		return o.out
 	}
-	lines := strings.Split(o.out[at[0]:], "\n")
+	lines := strings.Split(o.stdout[at[0]:], "\n")
 	return strings.Join(lines[:min(24, len(lines))], "\n")
 }
 
@@ -58,22 +62,13 @@ func pipeline(t *testing.T, dir string, args ...string) outcome {
 
 func pipelineWith(t *testing.T, dir string, env []string, args ...string) outcome {
 	t.Helper()
-	got := pipelineWithServer(t, dir, env, args...)
-	assert.Empty(t, orphans(t), "processes left by pipeline %s", strings.Join(args, " "))
-	return got
-}
-
-// pipelineWithServer is for tests that have servers of their own running.
-func pipelineWithServer(t *testing.T, dir string, env []string, args ...string) outcome {
-	t.Helper()
+	before := orphans(t) // servers of the tests
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), asPipeline+"=1", "GITHUB_ACTIONS=", "GITHUB_REF=", "COLUMNS=100")
-	cmd.Env = append(cmd.Env, env...)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd := command(ctx, dir, env, args...)
+	var out screen
+	var stdout bytes.Buffer
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, &stdout), &out
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -82,7 +77,35 @@ func pipelineWithServer(t *testing.T, dir string, env []string, args ...string) 
 	if ctx.Err() != nil {
 		t.Fatalf("pipeline %s did not end in time:\n%s", strings.Join(args, " "), out.String())
 	}
-	return outcome{code: cmd.ProcessState.ExitCode(), out: out.String()}
+	assert.Subset(t, before, orphans(t), "processes left by pipeline %s", strings.Join(args, " "))
+	return outcome{code: cmd.ProcessState.ExitCode(), out: out.String(), stdout: stdout.String()}
+}
+
+// command is the command in dir, in a process of its own.
+func command(ctx context.Context, dir string, env []string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), asPipeline+"=1", "GITHUB_ACTIONS=", "GITHUB_REF=", "COLUMNS=100")
+	cmd.Env = append(cmd.Env, env...)
+	return cmd
+}
+
+// screen takes what is written to it by two, in the order in which it comes.
+type screen struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
 }
 
 // write makes a directory of files.

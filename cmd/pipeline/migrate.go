@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/user"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/metaextract/pipeline/deploy/rehearse"
 	"github.com/metaextract/pipeline/internal/config"
 	"github.com/metaextract/pipeline/internal/host"
+	"github.com/metaextract/pipeline/internal/pg"
 	"github.com/metaextract/pipeline/internal/source"
 	"github.com/metaextract/pipeline/migrations"
 	"github.com/metaextract/pipeline/migrations/backfill"
@@ -44,6 +46,7 @@ func migrateCommand() *cobra.Command {
 	var f migrateFlags
 	cmd := &cobra.Command{
 		Use: "migrate", Short: "Plan, rehearse, apply and take back the migrations of a database",
+		Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }, // so that a wrong name is an error
 		Long: "migrate works on the database section of the pipeline.yaml in DIR (here, where none is named).\n\n" +
 			"A migration is proven before it runs: up backs the database up, proves the backup by restoring it, rehearses the pending\n" +
 			"migrations on that copy, statement by statement, and applies them when the rehearsal finds nothing against it.",
@@ -68,21 +71,24 @@ func (f *migrateFlags) open(ctx context.Context, dir string) error {
 	if err := f.load(ctx, dir); err != nil {
 		return err
 	}
-	url, err := host.ResolveSecret(ctx, f.database, f.app.Dir)
-	if err != nil {
-		return fmt.Errorf("--database: %w", err)
-	}
-	f.stage.URL = url
-	if f.scratch != "" {
-		if f.stage.Scratch, err = host.ResolveSecret(ctx, f.scratch, f.app.Dir); err != nil {
-			return fmt.Errorf("--scratch: %w", err)
-		}
-		f.stage.Cluster = nil
-	}
-	return nil
+	var err error
+	f.stage.URL, err = f.address(ctx, "--database", f.database)
+	return err
 }
 
-// load reads the application alone.
+// address reads a database's URL from where a flag says that it is.
+func (f *migrateFlags) address(ctx context.Context, flag, reference string) (string, error) {
+	url, err := host.ResolveSecret(ctx, reference, f.app.Dir)
+	if err == nil {
+		_, err = pg.OnDatabase(url, "") // is it a URL?
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", flag, err)
+	}
+	return url, nil
+}
+
+// load reads the application, and where copies go, without its database.
 func (f *migrateFlags) load(ctx context.Context, dir string) error {
 	temporary, remove, err := scratch()
 	if err != nil {
@@ -108,6 +114,12 @@ func (f *migrateFlags) load(ctx context.Context, dir string) error {
 	}
 	if f.stage.Dir == "" {
 		f.stage.Dir = db.Backup.Dir
+	}
+	if f.scratch != "" {
+		f.stage.Cluster = nil
+		if f.stage.Scratch, err = f.address(ctx, "--scratch", f.scratch); err != nil {
+			return err
+		}
 	}
 	if db.Backup.Physical != nil {
 		f.stage.Physical, err = physical(*db.Backup.Physical)
@@ -150,6 +162,14 @@ func (f *migrateFlags) progress(p backfill.Progress) {
 	f.notice(text)
 }
 
+// print shows the result of a command, as JSON where --output says so.
+func (f *migrateFlags) print(cmd *cobra.Command, result any, text func(io.Writer)) error {
+	if f.output == "json" {
+		return printJSON(cmd.OutOrStdout(), result)
+	}
+	return show(cmd.OutOrStdout(), text)
+}
+
 // actor is who runs a command, for the history.
 func actor() string {
 	if name := os.Getenv("GITHUB_ACTOR"); name != "" {
@@ -172,8 +192,8 @@ func (f *migrateFlags) released(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.running, "running", "", "what the release is called that runs while the database is migrated")
 }
 
-// coded gives an error the exit code that it stands for: 1 where the database or the migrations say no, 3 where the machine
-// or the server does not do its part.
+// coded gives an error the exit code that it stands for: 1 where the database or the migrations say no, 2 where the command
+// line lacks something, 3 where the machine or the server does not do its part.
 func coded(err error) error {
 	if err == nil {
 		return nil
@@ -183,6 +203,8 @@ func coded(err error) error {
 	switch {
 	case errors.As(err, &done), errors.As(err, &invalid):
 		return err
+	case errors.Is(err, backup.ErrIdentity):
+		return fmt.Errorf("%w: --identity says where the key is", err)
 	case errors.Is(err, backup.ErrTool), strings.Contains(err.Error(), "connect to database"), errors.Is(err, context.Canceled):
 		return infrastructure(err)
 	}
@@ -204,12 +226,8 @@ func (f *migrateFlags) planCommand() *cobra.Command {
 			if plan == nil {
 				return coded(refusal)
 			}
-			if f.output == "json" {
-				if err := printJSON(cmd.OutOrStdout(), plan); err != nil {
-					return err
-				}
-			} else {
-				database.WritePlan(cmd.OutOrStdout(), plan)
+			if err := f.print(cmd, plan, func(w io.Writer) { database.WritePlan(w, plan) }); err != nil {
+				return err
 			}
 			return coded(refusal)
 		},
@@ -274,16 +292,12 @@ func (f *migrateFlags) downCommand() *cobra.Command {
 
 // migrated shows what a run did, also where it ended with an error.
 func (f *migrateFlags) migrated(cmd *cobra.Command, done database.Migrated, err error) error {
-	if err != nil && done.Backup != nil && done.Backup.File != "" {
+	if err != nil && done.Backup != nil && done.Backup.Proven && done.Backup.File != "" {
 		err = fmt.Errorf("%w\nthe backup from before is %s", err, done.Backup.File)
 	}
-	if f.output == "json" {
-		if printed := printJSON(cmd.OutOrStdout(), done); printed != nil {
-			return printed
-		}
-		return coded(err)
+	if printed := f.print(cmd, done, func(w io.Writer) { database.WriteMigrated(w, done) }); printed != nil {
+		return printed
 	}
-	database.WriteMigrated(cmd.OutOrStdout(), done)
 	return coded(err)
 }
 
@@ -300,15 +314,10 @@ func (f *migrateFlags) statusCommand() *cobra.Command {
 			if err != nil {
 				return coded(err)
 			}
-			if f.output == "json" {
-				err = printJSON(cmd.OutOrStdout(), status)
-			} else {
-				database.WriteStatus(cmd.OutOrStdout(), status)
+			if err := f.print(cmd, status, func(w io.Writer) { database.WriteStatus(w, status) }); err != nil {
+				return err
 			}
-			if err == nil {
-				err = coded(status.Refusal())
-			}
-			return err
+			return coded(status.Refusal())
 		},
 	}
 }
@@ -326,11 +335,8 @@ func (f *migrateFlags) historyCommand() *cobra.Command {
 			if err != nil {
 				return coded(err)
 			}
-			if f.output == "json" {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"history": append([]history.Entry{}, entries...)})
-			}
-			database.WriteHistory(cmd.OutOrStdout(), entries)
-			return nil
+			all := map[string]any{"history": append([]history.Entry{}, entries...)}
+			return f.print(cmd, all, func(w io.Writer) { database.WriteHistory(w, entries) })
 		},
 	}
 }
@@ -347,11 +353,9 @@ func (f *migrateFlags) floorCommand() *cobra.Command {
 			if err := m.Allows(cmd.Context(), args[0]); err != nil {
 				return coded(err)
 			}
-			if f.output == "json" {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"release": args[0], "allowed": true})
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s works on the schema, as far as migrations go\n", args[0])
-			return nil
+			return f.print(cmd, map[string]any{"release": args[0], "allowed": true}, func(w io.Writer) {
+				fmt.Fprintf(w, "%s works on the schema, as far as migrations go\n", args[0])
+			})
 		},
 	}
 }
@@ -378,11 +382,7 @@ func (f *migrateFlags) pauseCommand(verb string) *cobra.Command {
 			if err != nil {
 				return coded(err)
 			}
-			if f.output == "json" {
-				return printJSON(cmd.OutOrStdout(), progress)
-			}
-			database.WriteBackfill(cmd.OutOrStdout(), progress)
-			return nil
+			return f.print(cmd, progress, func(w io.Writer) { database.WriteBackfill(w, progress) })
 		},
 	}
 	cmd.Flags().Int64Var(&at, "version", history.NoVersion, "version of the backfill (default: the one that is not done)")

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -45,25 +46,18 @@ func (f *migrateFlags) backupCommand() *cobra.Command {
 }
 
 func (f *migrateFlags) backedUp(cmd *cobra.Command, b backup.Backup, err error) error {
-	if f.output == "json" {
-		if printed := printJSON(cmd.OutOrStdout(), b); printed != nil {
+	if b.ID != "" || f.output == "json" {
+		if printed := f.print(cmd, b, func(w io.Writer) { database.WriteBackup(w, b) }); printed != nil {
 			return printed
 		}
-	} else if b.ID != "" {
-		database.WriteBackup(cmd.OutOrStdout(), b)
 	}
-	if errors.Is(err, backup.ErrNotProven) {
-		return refused(err)
-	}
-	return infrastructureUnless(err)
-}
-
-// infrastructureUnless marks an error as the machine's: a backup says nothing about the release.
-func infrastructureUnless(err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, backup.ErrNotProven), errors.Is(err, backup.ErrIdentity):
+		return coded(err)
 	}
-	return infrastructure(err)
+	return infrastructure(err) // a backup says nothing about the release
 }
 
 func (f *migrateFlags) listBackups(cmd *cobra.Command, dir string) error {
@@ -74,16 +68,16 @@ func (f *migrateFlags) listBackups(cmd *cobra.Command, dir string) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return infrastructure(err)
 	}
-	if f.output == "json" {
-		return printJSON(cmd.OutOrStdout(), map[string]any{"backups": append([]backup.Stored{}, list...)})
-	}
-	database.WriteBackups(cmd.OutOrStdout(), f.stage.Dir, list)
-	return nil
+	all := map[string]any{"backups": append([]backup.Stored{}, list...)}
+	return f.print(cmd, all, func(w io.Writer) { database.WriteBackups(w, f.stage.Dir, list) })
 }
 
 func (f *migrateFlags) verifyBackup(cmd *cobra.Command, dir, file, identity string) error {
 	ctx := cmd.Context()
 	if err := f.load(ctx, dir); err != nil {
+		return err
+	}
+	if err := kept(file); err != nil {
 		return err
 	}
 	key, err := f.identity(cmd, identity)
@@ -92,6 +86,14 @@ func (f *migrateFlags) verifyBackup(cmd *cobra.Command, dir, file, identity stri
 	}
 	b, err := backup.Verify(ctx, backup.VerifyOptions{File: file, Identity: key, Dumper: host.Dumper{}, Cluster: f.stage.Cluster, Scratch: f.stage.Scratch})
 	return f.backedUp(cmd, b, err)
+}
+
+// kept says whether there is a backup of this name.
+func kept(file string) error {
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("there is no backup %s: pipeline migrate backup --list names those that are kept", file)
+	}
+	return nil
 }
 
 // identity reads an age identity; "" is none.
@@ -120,6 +122,9 @@ func (f *migrateFlags) restoreCommand() *cobra.Command {
 			if err := f.open(ctx, directoryOf(args[1:])); err != nil {
 				return err
 			}
+			if err := kept(args[0]); err != nil {
+				return err
+			}
 			key, err := f.identity(cmd, identity)
 			if err != nil {
 				return err
@@ -127,15 +132,14 @@ func (f *migrateFlags) restoreCommand() *cobra.Command {
 			r, err := backup.Restore(ctx, backup.RestoreOptions{
 				File: args[0], Identity: key, Dumper: host.Dumper{}, URL: f.stage.URL, Into: into, Confirmed: confirmed, Terminate: terminate, Now: time.Now,
 			})
-			if f.output == "json" {
-				if printed := printJSON(cmd.OutOrStdout(), r); printed != nil {
-					return printed
-				}
-			} else {
-				database.WriteRestored(cmd.OutOrStdout(), r)
+			if printed := f.print(cmd, r, func(w io.Writer) { database.WriteRestored(w, r) }); printed != nil {
+				return printed
 			}
-			if errors.Is(err, backup.ErrUnconfirmed) {
-				return refused(fmt.Errorf("%w: nothing was changed; run again with --yes", backup.ErrUnconfirmed))
+			switch {
+			case errors.Is(err, backup.ErrUnconfirmed):
+				err = fmt.Errorf("%w: nothing was changed; run again with --yes", backup.ErrUnconfirmed)
+			case errors.Is(err, backup.ErrConnected):
+				err = fmt.Errorf("%w: --terminate does", err)
 			}
 			return coded(err)
 		},
@@ -176,11 +180,8 @@ func (f *migrateFlags) adoptCommand() *cobra.Command {
 					return coded(err)
 				}
 			}
-			if f.output == "json" {
-				err = printJSON(cmd.OutOrStdout(), map[string]any{"plan": plan, "written": write && !plan.Refused()})
-			} else {
-				database.WriteAdoption(cmd.OutOrStdout(), plan, write)
-			}
+			done := map[string]any{"plan": plan, "written": write && !plan.Refused()}
+			err = f.print(cmd, done, func(w io.Writer) { database.WriteAdoption(w, plan, write) })
 			if err == nil && finding.Worst(plan.Findings) == finding.Refuse {
 				err = &exit{code: 1}
 			}

@@ -8,7 +8,6 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/metaextract/pipeline/ci/report"
 	"github.com/metaextract/pipeline/deploy/database"
@@ -137,17 +136,4 @@ func readStatements(name string) ([]corpus.Statement, error) {
 		return nil, fmt.Errorf("--statements %s: %w", name, err)
 	}
 	return list, nil
-}
-
-// terminal is the width of standard output, and whether it shows colours.
-func terminal() (columns int, color bool) {
-	const usual = 100
-	fd := int(os.Stdout.Fd())
-	if !term.IsTerminal(fd) {
-		return usual, false
-	}
-	if width, _, err := term.GetSize(fd); err == nil && width > 0 {
-		columns = width
-	}
-	return max(columns, 80), os.Getenv("NO_COLOR") == ""
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/metaextract/pipeline/migrations/folder"
 	"github.com/metaextract/pipeline/migrations/plans"
 	"github.com/metaextract/pipeline/migrations/rehearsal"
+	"github.com/metaextract/pipeline/migrations/statement"
 )
 
 // Stage is the stage for one release and one database.
@@ -87,6 +88,9 @@ func (s *Stage) Backup(ctx context.Context, keep bool) (backup.Backup, error) {
 			return backup.Backup{}, fmt.Errorf("physical backup %s: %w", reference, err)
 		}
 	}
+	if keep {
+		go statement.Warm() // what comes next parses; it takes a second, which the backup covers
+	}
 	s.notice("backing up, and restoring the backup to prove it")
 	b, err := backup.Make(ctx, backup.Options{
 		URL: s.URL, Dumper: s.Dumper, Dir: s.Dir, Recipients: s.Config.Backup.Recipients, Cluster: s.Cluster, Scratch: s.Scratch, Keep: keep,
@@ -98,6 +102,10 @@ func (s *Stage) Backup(ctx context.Context, keep bool) (backup.Backup, error) {
 	removed, err := backup.Prune(s.Dir, backup.Policy{Keep: s.Config.Backup.Keep, MaxAge: s.Config.Backup.MaxAge, Now: time.Now()})
 	for _, old := range removed {
 		s.notice("removed backup %s, which is kept no longer", old.ID)
+	}
+	if err != nil && b.Copy != nil {
+		err = errors.Join(err, b.Copy.Close(context.WithoutCancel(ctx)))
+		b.Copy = nil
 	}
 	return b, err
 }
@@ -176,7 +184,7 @@ func (s *Stage) original(ctx context.Context, o *rehearsal.Options) error {
 
 // Migrated is what a migration of the database has done.
 type Migrated struct {
-	Backup    *backup.Backup     `json:"backup,omitempty"`    // nil where there was nothing to do
+	Backup    *backup.Backup     `json:"backup,omitempty"`    // also where it is not proven; nil where there was nothing to do
 	Rehearsal *rehearsal.Report  `json:"rehearsal,omitempty"` // nil where it was not rehearsed
 	Outcome   migrations.Outcome `json:"outcome"`
 }
@@ -198,10 +206,12 @@ func (s *Stage) Up(ctx context.Context, rehearsed bool) (done Migrated, err erro
 		return done, err
 	}
 	b, err := s.Backup(ctx, rehearsed)
+	if b.ID != "" {
+		done.Backup = &b
+	}
 	if err != nil {
 		return done, err
 	}
-	done.Backup = &b
 	if rehearsed {
 		done.Rehearsal, err = s.RehearseOn(ctx, b)
 		err = errors.Join(err, b.Copy.Close(context.WithoutCancel(ctx)))
@@ -246,10 +256,12 @@ func (s *Stage) Down(ctx context.Context, target int64) (done Migrated, err erro
 		return done, err
 	}
 	b, err := s.Backup(ctx, false)
+	if b.ID != "" {
+		done.Backup = &b
+	}
 	if err != nil {
 		return done, err
 	}
-	done.Backup = &b
 	o := s.options()
 	o.BackupID = b.ID
 	if m, err = migrations.New(o); err != nil {

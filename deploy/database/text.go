@@ -1,6 +1,7 @@
 package database
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -11,25 +12,39 @@ import (
 	"github.com/metaextract/pipeline/migrations/adopt"
 	"github.com/metaextract/pipeline/migrations/backfill"
 	"github.com/metaextract/pipeline/migrations/backup"
+	"github.com/metaextract/pipeline/migrations/evidence"
 	"github.com/metaextract/pipeline/migrations/finding"
 	"github.com/metaextract/pipeline/migrations/history"
 )
 
-func table(out io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(out, 0, 4, 2, ' ', 0) }
+// table lines up the cells of lines, which tabs separate. A cell that is empty leaves no spaces at the end of its line.
+func table(out io.Writer, write func(io.Writer)) {
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 4, 2, ' ', 0)
+	write(w)
+	_ = w.Flush() // to memory
+	for line := range strings.Lines(text.String()) {
+		fmt.Fprintln(out, strings.TrimRight(line, " \n"))
+	}
+}
 
 // WritePlan shows what Up would do.
 func WritePlan(out io.Writer, p *Plan) {
 	fmt.Fprintf(out, "the database is at %s\n", versionName(p.Version))
-	if len(p.Pending) == 0 {
+	switch {
+	case len(p.Pending) > 0:
+	case len(p.Others) > 0:
+		fmt.Fprintln(out, "nothing is pending")
+	default:
 		fmt.Fprintln(out, "nothing to do: it has every migration")
 	}
 	for _, m := range p.Pending {
 		fmt.Fprintf(out, "\n%d  %s  (%s%s)\n", m.Version, m.Name, m.Class, wayBack(m))
-		w := table(out)
-		for i, s := range m.Statements {
-			fmt.Fprintf(w, "  %d\t%s\t%s\t%s\n", i+1, s.Class, strings.TrimSuffix(s.Lock, "Lock"), oneLine(s.SQL, 80))
-		}
-		_ = w.Flush()
+		table(out, func(w io.Writer) {
+			for i, s := range m.Statements {
+				fmt.Fprintf(w, "  %d\t%s\t%s\t%s\n", i+1, s.Class, strings.TrimSuffix(s.Lock, "Lock"), oneLine(s.SQL, 70))
+			}
+		})
 	}
 	writeFound(out, p.Findings)
 	for _, item := range p.Others {
@@ -72,15 +87,15 @@ func WriteMigrated(out io.Writer, done Migrated) {
 		fmt.Fprintf(out, "rehearsal: %s in %s\n", r.Verdict, r.Elapsed.Round(10*time.Millisecond))
 		writeFound(out, worthTelling(r.Findings))
 	}
-	w := table(out)
-	for _, a := range done.Outcome.Applied {
-		word := "applied"
-		if a.Direction == history.Down {
-			word = "taken back"
+	table(out, func(w io.Writer) {
+		for _, a := range done.Outcome.Applied {
+			word := "applied"
+			if a.Direction == history.Down {
+				word = "taken back"
+			}
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", a.Version, a.Name, word, count(a.Statements, "statement"), a.Duration.Round(time.Millisecond), attempts(a.Attempts))
 		}
-		fmt.Fprintf(w, "%d\t%s\t%s\t%d statements\t%s\t%s\n", a.Version, a.Name, word, a.Statements, a.Duration.Round(time.Millisecond), attempts(a.Attempts))
-	}
-	_ = w.Flush()
+	})
 	switch {
 	case done.Outcome.Run == "":
 	case len(done.Outcome.Applied) == 0:
@@ -111,15 +126,15 @@ func attempts(n int) string {
 // WriteStatus shows how every migration stands.
 func WriteStatus(out io.Writer, s *migrations.Status) {
 	fmt.Fprintf(out, "the database is at %s, as %s says\n\n", versionName(s.Version), s.Table)
-	w := table(out)
-	for _, item := range s.Items {
-		when := ""
-		if item.Entry != nil {
-			when = item.Entry.StartedAt.UTC().Format("2006-01-02 15:04") + "  " + item.Entry.Actor
+	table(out, func(w io.Writer) {
+		for _, item := range s.Items {
+			when := ""
+			if item.Entry != nil {
+				when = item.Entry.StartedAt.UTC().Format("2006-01-02 15:04") + "  " + item.Entry.Actor
+			}
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\n", item.Version, item.Name, item.State, when)
 		}
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\n", item.Version, item.Name, item.State, when)
-	}
-	_ = w.Flush()
+	})
 	for _, item := range s.Items {
 		if item.Message != "" {
 			fmt.Fprintf(out, "\n%d  %s: %s\n", item.Version, item.State, item.Message)
@@ -138,27 +153,63 @@ func WriteStatus(out io.Writer, s *migrations.Status) {
 	}
 }
 
-// WriteHistory shows what was done to the database.
+// WriteHistory shows what was done to the database, run by run.
 func WriteHistory(out io.Writer, entries []history.Entry) {
 	if len(entries) == 0 {
 		fmt.Fprintln(out, "nothing is recorded")
 		return
 	}
-	w := table(out)
-	fmt.Fprintln(w, "when\tversion\tname\tway\tended\ttook\tstatements\tattempts\twho\trelease\tbackup")
-	for _, e := range entries {
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%d of %d\t%d\t%s\t%s\t%s\n", e.StartedAt.UTC().Format("2006-01-02 15:04:05"), e.Version, e.Name, e.Direction, e.Status,
-			time.Duration(e.DurationMS)*time.Millisecond, e.Done, e.Statements, e.Attempts, dash(e.Actor), dash(e.Release), dash(e.BackupID))
+	for rest := entries; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].Run == rest[0].Run {
+			n++
+		}
+		if len(rest) < len(entries) {
+			fmt.Fprintln(out)
+		}
+		writeRun(out, rest[:n])
+		rest = rest[n:]
 	}
-	_ = w.Flush()
-	for _, e := range entries {
-		switch {
-		case e.Error != "":
-			fmt.Fprintf(out, "\n%d  %s: %s\n", e.Version, e.Status, e.Error)
-		case e.Evidence != "":
-			fmt.Fprintf(out, "\n%d  %s: %s\n", e.Version, e.Status, e.Evidence)
+}
+
+// writeRun shows the entries of one run: what they share on the first line.
+func writeRun(out io.Writer, entries []history.Entry) {
+	first := entries[0]
+	fmt.Fprint(out, first.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
+	for _, fact := range []struct{ name, value string }{{"by", first.Actor}, {"release", first.Release}, {"backup", first.BackupID}} {
+		if fact.value != "" {
+			fmt.Fprintf(out, ", %s %s", fact.name, fact.value)
 		}
 	}
+	if first.RehearsalID != "" {
+		fmt.Fprint(out, ", rehearsed")
+	}
+	fmt.Fprintln(out)
+	table(out, func(w io.Writer) {
+		for _, e := range entries {
+			statements := count(e.Statements, "statement")
+			if e.Done < e.Statements {
+				statements = fmt.Sprintf("%d of %s", e.Done, statements)
+			}
+			fmt.Fprintf(w, "  %d\t%s\t%s\t%s\t%s\t%s\t%s WAL\t%s\t%s\n", e.Version, e.Name, e.Direction, e.Status, statements,
+				time.Duration(e.DurationMS)*time.Millisecond, byteSize(e.WALBytes), strings.TrimSuffix(strongest(e.Locks), "Lock"), attempts(e.Attempts))
+		}
+	})
+	for _, e := range entries {
+		if why := cmp.Or(e.Error, e.Evidence); why != "" {
+			fmt.Fprintf(out, "  %d %s: %s\n", e.Version, e.Status, why)
+		}
+	}
+}
+
+// strongest is the mode of the strongest of locks.
+func strongest(locks []evidence.Lock) (mode string) {
+	for _, l := range locks {
+		if evidence.Strength(l.Mode) > evidence.Strength(mode) {
+			mode = l.Mode
+		}
+	}
+	return mode
 }
 
 // WriteBackup shows a backup and its proof.
@@ -171,12 +222,12 @@ func WriteBackup(out io.Writer, b backup.Backup) {
 	if !b.Proven {
 		word = "NOT proven"
 	}
-	fmt.Fprintf(out, "%s: %s, %d tables, %s in %s\n", what, byteSize(b.Bytes), len(b.Tables), word, b.Duration.Round(10*time.Millisecond))
-	w := table(out)
-	for _, r := range b.Proof {
-		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", r.Name, rungWord(r), r.Duration.Round(time.Millisecond), r.Detail)
-	}
-	_ = w.Flush()
+	fmt.Fprintf(out, "%s: %s, %s, %s in %s\n", what, byteSize(b.Bytes), count(len(b.Tables), "table"), word, b.Duration.Round(10*time.Millisecond))
+	table(out, func(w io.Writer) {
+		for _, r := range b.Proof {
+			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", r.Name, rungWord(r), r.Duration.Round(time.Millisecond), r.Detail)
+		}
+	})
 	for _, n := range b.Notes {
 		fmt.Fprintf(out, "  note: %s\n", n)
 	}
@@ -198,11 +249,11 @@ func WriteBackups(out io.Writer, dir string, list []backup.Stored) {
 		fmt.Fprintf(out, "no backup is in %s\n", dir)
 		return
 	}
-	w := table(out)
-	for _, s := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\tversion %d\t%s\t%s\t%s\n", s.Started.UTC().Format("2006-01-02 15:04"), s.State, byteSize(s.Bytes), s.SchemaVersion, dash(s.Release), s.File, s.Problem)
-	}
-	_ = w.Flush()
+	table(out, func(w io.Writer) {
+		for _, s := range list {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Started.UTC().Format("2006-01-02 15:04"), s.State, byteSize(s.Bytes), versionName(s.SchemaVersion), dash(s.Release), s.File, s.Problem)
+		}
+	})
 }
 
 // WriteRestored shows what a restore did, or would lose.
@@ -241,6 +292,14 @@ func versionName(v int64) string {
 		return "no version"
 	}
 	return fmt.Sprintf("version %d", v)
+}
+
+// count is a number of things: 1 statement, 2 statements.
+func count(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }
 
 func dash(text string) string {

@@ -102,7 +102,7 @@ migrate() { # FOLDER [DONE]: applies the journal's migrations, without those als
   local file name
   for file in "$1"/[0-9]*.sql; do
     name=$(basename "$file")
-    [[ -n ${2:-} && -e $2/$name ]] && continue
+    [[ $name == *.down.sql || -n ${2:-} && -e $2/$name ]] && continue
     psql -v ON_ERROR_STOP=1 --single-transaction -f "$file" "$production_url"
   done
 }
