@@ -9,7 +9,7 @@ import (
 )
 
 // engine measures how long the Dagger module takes to load. The engine's cache is emptied first.
-func engine(ctx context.Context) ([]Measure, error) {
+func engine(ctx context.Context, _ size) ([]Measure, error) {
 	if out, err := exec.CommandContext(ctx, "bin/pipeline", "doctor", "--engine").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: SKIPPED the module's load time: %s", out)
 		return nil, nil

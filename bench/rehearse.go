@@ -24,7 +24,7 @@ const (
 var trafficStages = []string{"traffic", "bake", "rollback", "forward"}
 
 // rehearse compares rehearsals of the sample with the checklist done by hand, both with empty caches of their tools.
-func rehearse(ctx context.Context) ([]Measure, error) {
+func rehearse(ctx context.Context, _ size) ([]Measure, error) {
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func rehearse(ctx context.Context) ([]Measure, error) {
 		{"rehearse again, one backend line changed", changed, 0.5},
 	} {
 		fmt.Fprintln(os.Stderr, "bench:", m.name)
-		seconds, result, err := rehearsal(ctx, dir, m.overlay)
+		seconds, result, err := rehearsed(ctx, dir, m.overlay)
 		if err != nil {
 			return measures, fmt.Errorf("%s: %w", m.name, err)
 		}
@@ -74,8 +74,8 @@ func checklist(ctx context.Context, dir string) (seconds float64, err error) {
 	return time.Since(start).Seconds(), nil
 }
 
-// rehearsal runs pipeline rehearse on the host, with a cache below dir.
-func rehearsal(ctx context.Context, dir, overlay string) (seconds float64, result report.Report, err error) {
+// rehearsed runs pipeline rehearse on the host, with a cache below dir.
+func rehearsed(ctx context.Context, dir, overlay string) (seconds float64, result report.Report, err error) {
 	args := []string{"rehearse", sample, "--overlay", next, "--from", sample, "--runner", "host", "--output", "json",
 		"--cache-dir", filepath.Join(dir, "cache"), "--report", filepath.Join(dir, "report")}
 	if overlay != "" {
