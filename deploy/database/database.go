@@ -178,7 +178,7 @@ func (s *Stage) original(ctx context.Context, o *rehearsal.Options) error {
 	if len(o.Statements) > 0 {
 		return nil
 	}
-	o.Statements, err = s.recorded(ctx, conn, o.Source)
+	o.Statements, o.Forgotten, err = s.recorded(ctx, conn, o.Source)
 	return err
 }
 

@@ -14,8 +14,8 @@ import (
 
 // recorded are the statements that the server has recorded of this database, but for those of the migrations themselves.
 // Where the database cannot read them, the server's own may: the record is one for all. Where there is none, that is told,
-// and nothing is known.
-func (s *Stage) recorded(ctx context.Context, conn *pgx.Conn, source *folder.Source) ([]corpus.Statement, error) {
+// and nothing is known. The second result is how often the server dropped the least called ones.
+func (s *Stage) recorded(ctx context.Context, conn *pgx.Conn, source *folder.Source) ([]corpus.Statement, int64, error) {
 	list, err := record(ctx, conn)
 	if errors.Is(err, corpus.ErrNotInstalled) {
 		if own, failed := pg.OnDatabase(s.URL, "postgres"); failed == nil {
@@ -28,17 +28,15 @@ func (s *Stage) recorded(ctx context.Context, conn *pgx.Conn, source *folder.Sou
 	switch {
 	case errors.Is(err, corpus.ErrNotLoaded), errors.Is(err, corpus.ErrNotInstalled):
 		s.notice("nothing is known of what the running release sends: %s", err)
-		return nil, nil
+		return nil, 0, nil
 	case err != nil:
-		return nil, err
-	case list.forgotten > 0:
-		s.notice("the server has forgotten rare statements %d times, so what is known of the running release is not all: raise pg_stat_statements.max", list.forgotten)
+		return nil, 0, err
 	}
 	sql, err := texts(source)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return corpus.Without(list.statements, sql), nil
+	return corpus.Without(list.statements, sql), list.forgotten, nil
 }
 
 // recording is what a server has recorded.

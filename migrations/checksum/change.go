@@ -3,6 +3,7 @@ package checksum
 import (
 	"context"
 	"fmt"
+	"math/big"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -58,16 +59,42 @@ func (c Change) String() string {
 	return fmt.Sprintf("table %s had %d rows and has %d", at, c.Before, c.After)
 }
 
-// Changes says how the data of one database differ from those of another: a copy that was not migrated, and one that was.
-// Both sessions have run Session, and nobody writes meanwhile. The pipeline's own tables are left out.
+// Original is a database that others are compared with. What was summed of it is remembered, so nobody may write to it as long
+// as it is in use.
+type Original struct {
+	conn   *pgx.Conn
+	totals map[string][]*big.Int // by the question
+}
+
+// NewOriginal is the database of a session, which has run Session.
+func NewOriginal(conn *pgx.Conn) *Original {
+	return &Original{conn: conn, totals: map[string][]*big.Int{}}
+}
+
+// ask is table.totals, asked once.
+func (o *Original) ask(ctx context.Context, t table, aggregates []string) ([]*big.Int, error) {
+	question := fmt.Sprintf("%q %q", t.parts, aggregates)
+	if totals, known := o.totals[question]; known {
+		return totals, nil
+	}
+	totals, err := t.totals(ctx, o.conn, aggregates)
+	if err == nil {
+		o.totals[question] = totals
+	}
+	return totals, err
+}
+
+// Changes says how the data of another database differ from the original's: of a copy that was migrated, from one that was not.
+// The session of the other one has run Session, too, and nobody writes there meanwhile. The pipeline's own tables are left out.
 //
 // A table is compared on the columns that both have, a partitioned one as a whole, so that rows may move between its
 // partitions. A table that became a partition, or was one, is compared as a part of the partitioned table on both sides: its
 // rows are where they were. Columns that have another type now are compared by their text, in the common form of numbers, of moments and of
 // JSON. Where the row sums of a table differ although it has as many rows, those of each column tell which it was; where none
 // of them does, rows have exchanged values, and the sums of each column together with the primary key tell.
-func Changes(ctx context.Context, before, after *pgx.Conn) ([]Change, error) {
-	sessions := [2]*pgx.Conn{before, after}
+func (o *Original) Changes(ctx context.Context, after *pgx.Conn) ([]Change, error) {
+	sessions := [2]*pgx.Conn{o.conn, after}
+	asks := [2]ask{o.ask, func(ctx context.Context, t table, aggregates []string) ([]*big.Int, error) { return t.totals(ctx, after, aggregates) }}
 	var tables [2][]table
 	err := both(ctx, func(ctx context.Context, i int) (err error) {
 		tables[i], err = list(ctx, sessions[i])
@@ -88,14 +115,14 @@ func Changes(ctx context.Context, before, after *pgx.Conn) ([]Change, error) {
 		}
 		is, still := now[t.name]
 		if !still {
-			totals, err := t.totals(ctx, before, []string{"count(*)"})
+			totals, err := o.ask(ctx, t, []string{"count(*)"})
 			if err != nil {
 				return nil, err
 			}
 			changes = append(changes, Change{Schema: t.name.schema, Table: t.name.name, Kind: TableRemoved, Before: totals[0].Int64()})
 			continue
 		}
-		found, err := match([2]table{t, is}, sessions).changes(ctx)
+		found, err := match([2]table{t, is}, asks).changes(ctx)
 		if err != nil {
 			return nil, err
 		}

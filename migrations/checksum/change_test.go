@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -98,7 +99,7 @@ func TestChangesNameWhatAMigrationDidToTheData(t *testing.T) {
 			}
 			exec("BEGIN; SET LOCAL search_path = public; " + tt.migration + "; SET LOCAL timezone = 'UTC'; SET LOCAL search_path = pg_catalog")
 			defer exec("ROLLBACK")
-			changes, err := Changes(context.Background(), one, other)
+			changes, err := NewOriginal(one).Changes(context.Background(), other)
 			require.NoError(t, err)
 			var got []string
 			for _, c := range changes {
@@ -120,10 +121,31 @@ func TestChangesEndWithTheirContext(t *testing.T) {
 	ended := make(chan error, 1)
 	one, other := session(t, before), session(t, after)
 	go func() {
-		_, err := Changes(ctx, one, other)
+		_, err := NewOriginal(one).Changes(ctx, other)
 		ended <- err
 	}()
 	pgtest.Eventually(t, after, "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))")
 	cancel(assert.AnError)
 	require.ErrorIs(t, <-ended, assert.AnError)
+}
+
+func TestOriginalIsReadOnce(t *testing.T) {
+	address := pgtest.Database(t)
+	pgtest.Exec(t, address, "CREATE TABLE users (id int PRIMARY KEY, name text); INSERT INTO users SELECT g, 'n' || g FROM generate_series(1, 10) g")
+	migrated := copyOf(t, address)
+	one, other := pgtest.Session(t, address), pgtest.Session(t, migrated)
+	for _, conn := range []*pgx.Conn{one, other} {
+		_, err := conn.Exec(context.Background(), Session, pgtest.Simply)
+		require.NoError(t, err)
+	}
+	original := NewOriginal(one)
+	changes, err := original.Changes(context.Background(), other)
+	require.NoError(t, err)
+	assert.Empty(t, changes)
+	pgtest.Exec(t, migrated, "DELETE FROM users WHERE id = 1")
+	pgtest.Exec(t, address, "DELETE FROM users WHERE id <= 2") // against the rule: what was read before would not say so
+	changes, err = original.Changes(context.Background(), other)
+	require.NoError(t, err)
+	require.Len(t, changes, 1)
+	assert.Equal(t, "table public.users had 10 rows and has 9", changes[0].String())
 }

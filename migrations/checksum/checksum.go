@@ -18,7 +18,7 @@ type Table struct {
 }
 
 // Session makes a value's text the same in two sessions, whatever the settings of server, database and role are, and
-// makes row-level security an error instead of a smaller table. Whoever calls Tables or Changes has run it before.
+// makes row-level security an error instead of a smaller table. Whoever calls Tables or compares has run it before.
 const Session = `
 	SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET extra_float_digits = 1;
 	SET bytea_output = 'hex'; SET xmloption = 'content'; SET lc_monetary = 'C'; SET row_security = off;

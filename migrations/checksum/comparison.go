@@ -4,8 +4,6 @@ import (
 	"context"
 	"math/big"
 	"slices"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // both does something for before (0) and after (1) at once. The first error ends the other.
@@ -26,9 +24,12 @@ func both(ctx context.Context, do func(ctx context.Context, i int) error) error 
 	return context.Cause(ctx)
 }
 
+// ask asks a database for totals of a table.
+type ask func(ctx context.Context, t table, aggregates []string) ([]*big.Int, error)
+
 // side is one of two tables of a name, with the columns that both have, in the same order.
 type side struct {
-	conn    *pgx.Conn
+	ask     ask
 	table   table
 	columns []column
 	hashes  []hash
@@ -41,8 +42,8 @@ type comparison struct {
 	key   []int // of the columns that both have, those of the primary key there was, where all are still there
 }
 
-func match(tables [2]table, sessions [2]*pgx.Conn) comparison {
-	c := comparison{sides: [2]side{{conn: sessions[0], table: tables[0]}, {conn: sessions[1], table: tables[1]}}}
+func match(tables [2]table, asks [2]ask) comparison {
+	c := comparison{sides: [2]side{{ask: asks[0], table: tables[0]}, {ask: asks[1], table: tables[1]}}}
 	keyed := true
 	for _, was := range tables[0].columns {
 		i := slices.IndexFunc(tables[1].columns, func(c column) bool { return c.name == was.name })
@@ -73,7 +74,7 @@ func match(tables [2]table, sessions [2]*pgx.Conn) comparison {
 func (c comparison) ask(ctx context.Context, aggregates func(side) []string) (was, is []*big.Int, err error) {
 	var answers [2][]*big.Int
 	err = both(ctx, func(ctx context.Context, i int) (err error) {
-		answers[i], err = c.sides[i].table.totals(ctx, c.sides[i].conn, aggregates(c.sides[i]))
+		answers[i], err = c.sides[i].ask(ctx, c.sides[i].table, aggregates(c.sides[i]))
 		return err
 	})
 	return answers[0], answers[1], err
@@ -111,7 +112,7 @@ func (c comparison) changes(ctx context.Context) ([]Change, error) {
 	}
 	var changes []Change
 	if len(c.gone) > 0 {
-		counts, err := c.sides[0].table.totals(ctx, c.sides[0].conn, countOf(c.gone...))
+		counts, err := c.sides[0].ask(ctx, c.sides[0].table, countOf(c.gone...))
 		if err != nil {
 			return nil, err
 		}

@@ -1,10 +1,12 @@
 package compat
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
 
+	"github.com/metaextract/pipeline/internal/pg"
 	"github.com/metaextract/pipeline/migrations/finding"
 	"github.com/metaextract/pipeline/migrations/statement"
 )
@@ -107,8 +109,9 @@ func (c *check) refer(table statement.Name, a attached, f finding.Finding) {
 	c.add(f, use.example)
 }
 
-// partitions notes those that rows may no longer be put into.
-func (c *check) partitions() {
+// partitions notes those that rows may no longer be put into. Rows of one that was detached are still there, so that nothing
+// else tells that the running release does not find them any more.
+func (c *check) partitions(ctx context.Context) error {
 	for name, parent := range sorted(c.before.parents, compareNames) {
 		use := c.usage.find(parent, c.before)
 		if _, still := c.after.parents[name]; still || use == nil || c.before.tables[parent].Kind != "p" {
@@ -117,10 +120,21 @@ func (c *check) partitions() {
 		if c.after.tables[parent].Kind != "p" {
 			continue // it is no longer partitioned: rows have another place
 		}
+		level := finding.Warn
+		if _, detached := c.after.tables[name]; detached {
+			var rows bool
+			if err := c.Before.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+name.SQL()+")").Scan(&rows); err != nil {
+				return fmt.Errorf("look at %s: %w", title(name), pg.Ended(ctx, err))
+			}
+			if rows {
+				level = finding.Refuse
+			}
+		}
 		c.add(c.place(finding.Finding{
-			Name: "partition-removed", Level: finding.Warn,
+			Name: "partition-removed", Level: level,
 			Message: fmt.Sprintf("%s is no partition of %s any more: its rows are not found there, and rows that belong into it fail with 23514 where no other takes them", name, parent),
-			Fix:     "keep it while the running release may read or write its rows",
+			Fix:     "keep it while the running release may read or write its rows; where it does not, declare in the migration: -- deploy: changes " + parent.Name,
 		}, statement.Object{Kind: "table", Name: parent}, statement.Object{Kind: "table", Name: name}), use.example)
 	}
+	return nil
 }

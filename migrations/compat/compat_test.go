@@ -36,6 +36,9 @@ const shop = `
 	CREATE TABLE orders (id bigint PRIMARY KEY, user_id bigint, state state NOT NULL DEFAULT 'open', total numeric(10, 2), note text, code code);
 	CREATE TABLE events (id bigint, at timestamptz NOT NULL, kind text) PARTITION BY RANGE (at);
 	CREATE TABLE events_2025 PARTITION OF events FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+	CREATE TABLE visits (id bigint, at timestamptz NOT NULL) PARTITION BY RANGE (at);
+	CREATE TABLE visits_2024 PARTITION OF visits FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+	INSERT INTO visits VALUES (1, '2024-02-03');
 	CREATE TABLE events_2026 PARTITION OF events FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
 	CREATE TABLE unused (id int, a int);
 	CREATE VIEW people AS SELECT id, email, name FROM users;
@@ -237,6 +240,7 @@ func TestRunningReleaseOnTheNewSchema(t *testing.T) {
 		{"a sequence with other steps", "ALTER SEQUENCE numbers INCREMENT 1", "SELECT nextval($1)", []string{"warn sequence-changed sequence public.numbers"}},
 		{"a partition dropped", "DROP TABLE events_2025", "SELECT id FROM events WHERE at > $1", []string{"warn partition-removed table public.events"}},
 		{"a partition detached", "ALTER TABLE events DETACH PARTITION events_2025", "INSERT INTO events (id, at) VALUES ($1, $2)", []string{"warn partition-removed table public.events"}},
+		{"a partition with rows detached", "ALTER TABLE visits DETACH PARTITION visits_2024", "SELECT id FROM visits WHERE at > $1", []string{"refuse partition-removed table public.visits"}},
 		{"a right revoked", "REVOKE EXECUTE ON FUNCTION total FROM PUBLIC", "SELECT total($1)", []string{"warn privilege-revoked function public.total(bigint)"}},
 		{"a trigger's function that names a column which is gone", "CREATE TRIGGER t BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION touch(); ALTER TABLE users DROP COLUMN legacy", insert,
 			[]string{"warn function-mentions-removed column public.users.legacy", "warn trigger-added trigger public.users.t"}},

@@ -48,6 +48,11 @@ func TestContractStepsBelongIntoTheReleaseAfter(t *testing.T) {
 		{"what cannot be looked into", "SELECT migrate_things()", []string{"SELECT id FROM users"}, []string{"warn no-evidence"}},
 		{"what is not understood", "ALTER TABLE users FROBNICATE", []string{"SELECT id FROM users"}, []string{"warn no-evidence"}},
 		{"a table of the same migration", "CREATE TABLE more (a int); ALTER TABLE more DROP COLUMN a", []string{"SELECT id FROM users"}, nil},
+		{"a view that is made anew", "DROP VIEW people; CREATE VIEW people AS SELECT id FROM users", []string{"SELECT id FROM people"}, nil},
+		{"a view that is made before it is dropped", "CREATE VIEW people AS SELECT id FROM users; DROP VIEW people", []string{"SELECT id FROM users"}, nil},
+		{"a view of which another one is made", "DROP VIEW people; CREATE VIEW others AS SELECT id FROM users", []string{"SELECT id FROM people"}, []string{"refuse contract-too-early view people"}},
+		{"a view that takes the place of a table", "ALTER TABLE users RENAME TO people; CREATE VIEW users AS SELECT * FROM people", []string{"SELECT id FROM users"}, nil},
+		{"a function that is made anew", "DROP FUNCTION total(bigint); CREATE FUNCTION total(bigint) RETURNS int LANGUAGE sql AS 'SELECT 1'", []string{"SELECT total(id) FROM users"}, nil},
 		{"nothing recorded", "DROP FUNCTION total(bigint)", nil, []string{"warn no-evidence function total"}},
 	}
 	for _, tt := range tests {

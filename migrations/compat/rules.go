@@ -40,7 +40,9 @@ func (c *check) rules(ctx context.Context) error {
 			}, statement.Object{Kind: "table", Name: table}), use.example)
 		}
 	}
-	c.partitions()
+	if err := c.partitions(ctx); err != nil {
+		return err
+	}
 	c.labels()
 	c.domains()
 	c.sequences()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,6 +68,12 @@ func (c *check) try(ctx context.Context) error {
 		switch {
 		case after.code != "" && after.code != before.code:
 			c.fails(s, after.err)
+		case before.code == "" && before.rows > 0 && after.rows == 0 && c.leavesRows() && !insertsValues(s):
+			c.add(c.place(finding.Finding{
+				Name: "breaks-running-release", Level: finding.Refuse, Basis: finding.Measured,
+				Message: "executed with values from the data, a statement of the running release finds rows now and none on the new schema, though the migrations change no row",
+				Fix:     "keep views, triggers and rules from hiding or dropping what the running release works with",
+			}, written(s)...), s.Statement)
 		case before.code == "" && before.rows > 0 && after.rows == 0 && insertsValues(s):
 			c.add(c.place(finding.Finding{
 				Name: "breaks-running-release", Level: finding.Refuse, Basis: finding.Measured,
@@ -88,6 +95,20 @@ func executable(s sent) bool {
 		return true
 	}
 	return false
+}
+
+// leavesRows says whether the migrations, by their texts, change neither rows nor columns, so that what is found before is found
+// afterwards.
+func (c *check) leavesRows() bool {
+	return len(c.Steps) > 0 && !slices.ContainsFunc(c.Steps, func(s Step) bool {
+		switch s.Parsed.Kind() {
+		case "", "TRUNCATE TABLE", "REFRESH MATERIALIZED VIEW":
+			return true
+		case "DROP VIEW":
+			return false
+		}
+		return s.Parsed.Opaque() || len(s.Parsed.Writes()) > 0 || s.Parsed.Class() == statement.Contract
+	})
 }
 
 // insertsValues says whether a statement inserts the rows that it is given, whatever is in the database.

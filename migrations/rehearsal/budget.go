@@ -6,9 +6,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/metaextract/pipeline/migrations/finding"
-	"github.com/metaextract/pipeline/migrations/statement"
 )
 
 // Budget is what a migration may cost those who use the database meanwhile. Zero is no bound.
@@ -136,7 +136,7 @@ func (r *run) beyond(m *Migration, name, what string, span [2]float64, bound tim
 	if span[0] > limit {
 		f.Level = finding.Refuse
 		if st := r.slowest(m.Version, name); st != nil {
-			f.Line, f.Statement = st.Line, st.Number
+			f.File, f.Line, f.Statement = st.File, st.Line, st.Number
 			f.Message += fmt.Sprintf("; most of it in statement %d (%s)", st.Number, cause(st))
 			f.Fix = r.recipe(st)
 		}
@@ -173,12 +173,24 @@ func (r *run) slowest(version int64, name string) *Statement {
 	return most
 }
 
+// spelled is a lock mode as SQL has it: "AccessExclusiveLock" is ACCESS EXCLUSIVE.
+func spelled(mode string) string {
+	var b strings.Builder
+	for i, r := range strings.TrimSuffix(mode, "Lock") {
+		if i > 0 && unicode.IsUpper(r) {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(unicode.ToUpper(r))
+	}
+	return b.String()
+}
+
 // cause is why a statement takes its time, as far as it was seen.
 func cause(s *Statement) string {
 	var parts []string
 	if s.Lock != "" {
-		parts = append(parts, "takes "+s.Lock)
-	} else if s.Class == statement.Backfill || s.Class == statement.Neutral {
+		parts = append(parts, "takes "+spelled(s.Lock))
+	} else if s.under {
 		parts = append(parts, "runs while locks of statements before it are held")
 	}
 	if s.Rewrite {
@@ -190,6 +202,9 @@ func cause(s *Statement) string {
 			names = append(names, scan.Table)
 		}
 		parts = append(parts, "reads all of "+strings.Join(names, ", "))
+	}
+	for _, t := range s.Changed {
+		parts = append(parts, fmt.Sprintf("changes %d rows of %s, which stay locked until it commits", t.Rows, t.Table))
 	}
 	return strings.Join(parts, ", ")
 }

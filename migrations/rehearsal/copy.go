@@ -11,6 +11,10 @@ import (
 	"github.com/metaextract/pipeline/internal/pg"
 	"github.com/metaextract/pipeline/migrations"
 	"github.com/metaextract/pipeline/migrations/catalog"
+	"github.com/metaextract/pipeline/migrations/checksum"
+	"github.com/metaextract/pipeline/migrations/evidence"
+	"github.com/metaextract/pipeline/migrations/finding"
+	"github.com/metaextract/pipeline/migrations/folder"
 	"github.com/metaextract/pipeline/migrations/integrity"
 	"github.com/metaextract/pipeline/migrations/rules"
 	"github.com/metaextract/pipeline/migrations/statement"
@@ -122,6 +126,7 @@ type copyOf struct {
 	server    *pgx.Conn // of another database
 	conn      *pgx.Conn // of the copy
 	first     *pgx.Conn // of the copy that it was made of
+	original  *checksum.Original
 }
 
 // duplicate makes a copy of the copy. PostgreSQL copies the files, which takes a second for a gigabyte; nobody may be
@@ -154,8 +159,11 @@ func (r *run) duplicate(ctx context.Context) (c *copyOf, err error) {
 	if c.conn, err = pg.Connect(ctx, c.url); err != nil {
 		return c, err
 	}
-	c.first, err = pg.Connect(ctx, r.URL)
-	return c, err
+	if c.first, err = pg.Connect(ctx, r.URL); err != nil {
+		return c, err
+	}
+	c.original = checksum.NewOriginal(c.first)
+	return c, nil
 }
 
 // create makes a database of a template, by copying files where the server lets choose: the other way (PostgreSQL 15, and
@@ -192,18 +200,26 @@ func (c *copyOf) migrator(url string) (*migrations.Migrator, error) {
 	return migrations.New(o)
 }
 
-// up applies the pending migrations with the migrator that will apply them to the original. Before an irreversible one it
-// looks, for that is as far as the way back will lead.
-func (c *copyOf) up(ctx context.Context) (migrations.Outcome, error) {
+// up applies the pending migrations with the migrator that will apply them to the original, and tells the locks that each
+// takes. Those of one outside a transaction have been seen by looking on, and are not told apart from those of other such.
+func (c *copyOf) up(ctx context.Context) (migrations.Outcome, map[int64][]evidence.Lock, error) {
 	m, err := c.migrator(c.url)
 	if err != nil {
-		return migrations.Outcome{}, err
+		return migrations.Outcome{}, nil, err
 	}
+	watched := watchLocks(ctx, c.conn, 0)
 	outcome, err := m.Up(ctx)
-	if err != nil {
-		return outcome, err
+	seen := strongest(watched())
+	locks := map[int64][]evidence.Lock{}
+	for _, a := range outcome.Applied {
+		locks[a.Version] = a.Locks
 	}
-	return outcome, nil
+	for _, next := range c.Pending {
+		if s, err := c.Source.Script(next, folder.Up); err == nil && s.Outside {
+			locks[next.Version] = seen
+		}
+	}
+	return outcome, locks, err
 }
 
 func (c *copyOf) snapshot(ctx context.Context) (*catalog.Snapshot, error) {
@@ -212,14 +228,21 @@ func (c *copyOf) snapshot(ctx context.Context) (*catalog.Snapshot, error) {
 
 // integrity looks for what is wrong with the data of the copy after the migration and was not before.
 func (c *copyOf) integrity(ctx context.Context) error {
+	after, err := integrity.Check(ctx, c.conn, integrity.Options{Scan: true})
+	if err != nil || len(after) == 0 {
+		return err
+	}
 	before, err := integrity.Check(ctx, c.first, integrity.Options{Scan: true})
 	if err != nil {
 		return err
 	}
-	after, err := integrity.Check(ctx, c.conn, integrity.Options{Scan: true})
-	if err != nil {
-		return err
+	for _, f := range integrity.New(before, after) {
+		if f.Level == finding.Warn && (f.Name == integrity.OrphanedRows || f.Name == integrity.BrokenCheck) {
+			// Of one that is NOT VALID. It may be from long ago; here the migration has added it, or the rows that break it.
+			f.Level = finding.Refuse
+			f.Message += ": it cannot be validated, and a row that breaks a CHECK cannot be updated"
+		}
+		c.found(f)
 	}
-	c.found(integrity.New(before, after)...)
 	return nil
 }

@@ -22,7 +22,7 @@ func (c *copyOf) compareData(ctx context.Context) error {
 		}
 	}
 	defer c.resetSessions(ctx)
-	changes, err := checksum.Changes(ctx, c.first, c.conn)
+	changes, err := c.original.Changes(ctx, c.conn)
 	if err != nil {
 		return err
 	}

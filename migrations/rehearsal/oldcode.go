@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/metaextract/pipeline/internal/pg"
+	"github.com/metaextract/pipeline/migrations/checksum"
 	"github.com/metaextract/pipeline/migrations/compat"
 	"github.com/metaextract/pipeline/migrations/finding"
 	"github.com/metaextract/pipeline/migrations/folder"
@@ -24,24 +26,44 @@ func (c *copyOf) compatibility(ctx context.Context) error {
 			return err
 		}
 		for i, parsed := range c.parsed[m.Version] {
+			file, line := s.Place(i)
 			if parsed.Err() != nil {
-				c.found(place(m, finding.Finding{Name: "not-understood", Level: finding.Warn, Basis: finding.Static, Line: s.Line(i), Statement: i + 1,
-					Message: "the statement is newer than the grammar that it was read with, so nothing is known of it but what was measured: " + first(parsed.Err())}))
+				c.found(finding.Finding{Name: "not-understood", Level: finding.Warn, Basis: finding.Static, Version: m.Version, File: file, Line: line, Statement: i + 1,
+					Message: "the statement is newer than the grammar that it was read with, so nothing is known of it but what was measured: " + first(parsed.Err())})
 			}
 			if parsed.Class() == statement.Contract {
 				c.report.Contract[m.Version] = joinWhy(c.report.Contract[m.Version], fmt.Sprintf("migration %d %s", m.Version, parsed.Why()))
 			}
-			steps = append(steps, compat.Step{Version: m.Version, File: m.File, Line: s.Line(i), Statement: i + 1, Parsed: parsed})
+			steps = append(steps, compat.Step{Version: m.Version, File: file, Line: line, Statement: i + 1, Parsed: parsed})
 		}
 	}
 	var err error
-	c.report.Compat, err = compat.Check(ctx, compat.Options{Before: c.first, After: c.conn, Statements: c.Statements, Steps: steps})
+	c.report.Compat, err = compat.Check(ctx, compat.Options{Before: c.first, After: c.conn, Statements: c.Statements, Steps: steps, Execute: true})
 	if err != nil {
 		return err
 	}
+	for i := range c.report.Compat.Findings {
+		f := &c.report.Compat.Findings[i]
+		if f.Name == "partition-removed" && c.meant(f.Object) {
+			f.Level = finding.Warn
+		}
+	}
 	c.found(c.report.Compat.Findings...)
+	if c.Forgotten > 0 {
+		c.found(finding.Finding{Name: "statements-forgotten", Level: finding.Warn, Basis: finding.Measured,
+			Message: fmt.Sprintf("the server has dropped its least called statements %d times, so what is known of the running release is not all", c.Forgotten),
+			Fix:     "raise pg_stat_statements.max, which takes a restart, and let the server record again"})
+	}
 	c.found(compat.Contract(steps, c.Statements)...)
 	return nil
+}
+
+// meant says whether a migration declares that rows of a table, "table public.events", may be gone.
+func (r *run) meant(object string) bool {
+	schema, table, _ := strings.Cut(strings.TrimPrefix(object, "table "), ".")
+	return slices.ContainsFunc(r.Pending, func(m folder.Migration) bool {
+		return checksum.Change{Schema: schema, Table: table, Kind: checksum.RowsRemoved}.Declared(m.Declared.Changes)
+	})
 }
 
 func joinWhy(a, b string) string {
@@ -91,8 +113,35 @@ func (c *copyOf) plansAfter(ctx context.Context, before *plans.Set) error {
 		return err
 	}
 	c.report.Plans = plans.Compare(before, after, analyzed)
+	for i := range c.report.Plans.Regressions {
+		c.dropping(&c.report.Plans.Regressions[i].Finding)
+	}
+	for i := range c.report.Plans.Findings {
+		c.dropping(&c.report.Plans.Findings[i])
+	}
 	c.found(c.report.Plans.Findings...)
 	return nil
+}
+
+// dropping puts the finding that an index is gone into the statement that drops it by its name, where there is one.
+func (r *run) dropping(f *finding.Finding) {
+	if f.Name != string(plans.IndexLost) {
+		return
+	}
+	for _, m := range r.Pending {
+		for i, parsed := range r.parsed[m.Version] {
+			if !slices.ContainsFunc(parsed.Removes(), func(o statement.Object) bool {
+				return o.Kind == "index" && (f.Object == "index "+o.Name.String() || o.Name.Schema == "" && strings.HasSuffix(f.Object, "."+o.Name.Name))
+			}) {
+				continue
+			}
+			if s, err := r.Source.Script(m, folder.Up); err == nil {
+				f.Version, f.Statement = m.Version, i+1
+				f.File, f.Line = s.Place(i)
+				return
+			}
+		}
+	}
 }
 
 // touched are the tables that the pending migrations name, and that are there.

@@ -21,10 +21,12 @@ import (
 	"github.com/metaextract/pipeline/migrations/checksum"
 	"github.com/metaextract/pipeline/migrations/compat"
 	"github.com/metaextract/pipeline/migrations/corpus"
+	"github.com/metaextract/pipeline/migrations/evidence"
 	"github.com/metaextract/pipeline/migrations/finding"
 	"github.com/metaextract/pipeline/migrations/folder"
 	"github.com/metaextract/pipeline/migrations/plans"
 	"github.com/metaextract/pipeline/migrations/rules"
+	"github.com/metaextract/pipeline/migrations/script"
 	"github.com/metaextract/pipeline/migrations/statement"
 )
 
@@ -41,6 +43,8 @@ type Options struct {
 
 	// Statements are what the running release sends. Without any, nothing is known of whether it works on.
 	Statements []corpus.Statement
+	// Forgotten is how often the server that recorded them dropped the least called ones: above 0 they are not all.
+	Forgotten int64
 	// Settings decide plans: the original's.
 	Settings map[string]string
 	// Original is how large the original's tables are, in bytes with indexes; nil where there is none but the copy.
@@ -96,13 +100,13 @@ type Copy struct {
 	Statements int `json:"statements"`
 }
 
-// Run rehearses. An error is of the rehearsal itself; a migration that fails, or that is not as it should be, is in the
-// report, except where it fails on the copy: that is a *script.Error, which the report repeats.
+// Run rehearses. An error is of the rehearsal itself, and the report has no verdict then; a migration that is not as it should
+// be is in the report. One that fails is both: a *script.Error, or migrations.ErrVerify, and a report that refuses.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	start := time.Now()
 	r := &run{Options: o, report: &Report{
 		From: -1, To: -1, Migrations: []Migration{}, Statements: []Statement{}, Findings: []finding.Finding{}, Data: []checksum.Change{},
-		Contract: map[int64]string{}, Budget: o.Budget, Reasons: []string{},
+		Contract: map[int64]string{}, Budget: o.Budget, Reasons: []string{}, RoundTrip: newRoundTrip(),
 	}}
 	if r.Step == nil {
 		r.Step = func(string) {}
@@ -112,11 +116,26 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	err := r.everything(ctx)
 	r.report.Elapsed = time.Since(start)
-	if err != nil {
+	if err != nil && !r.fails(err) {
 		return r.report, err
 	}
 	r.judge()
-	return r.report, nil
+	return r.report, err
+}
+
+// fails puts an error of a migration itself into the report.
+func (r *run) fails(err error) bool {
+	f := finding.Finding{Name: "migration-fails", Level: finding.Refuse, Basis: finding.Measured, Message: "the migration fails: " + first(err)}
+	var server *script.Error
+	switch {
+	case errors.As(err, &server):
+		f.File, f.Line, f.Statement = server.File, server.Line, server.Statement
+		f.Message = "the migration fails: " + server.Cause.Message + " (SQLSTATE " + server.Cause.Code + ")"
+	case !errors.Is(err, migrations.ErrVerify):
+		return false
+	}
+	r.found(f)
+	return true
 }
 
 // run is a rehearsal under way.
@@ -145,7 +164,7 @@ func (r *run) everything(ctx context.Context) error {
 		return err
 	}
 	defer copied.drop(ctx)
-	tables, err := r.migrateCopy(ctx, copied)
+	locks, err := r.migrateCopy(ctx, copied)
 	if err != nil {
 		return err
 	}
@@ -153,7 +172,7 @@ func (r *run) everything(ctx context.Context) error {
 		return err
 	}
 	r.Step("measuring each statement, with readers and writers at its tables")
-	r.report.Migrations, r.report.Statements, err = measure(ctx, r.Options, r.URL, tables)
+	r.report.Migrations, r.report.Statements, err = measure(ctx, r.Options, r.URL, copied.url, locks)
 	if err != nil {
 		return err
 	}
@@ -161,28 +180,23 @@ func (r *run) everything(ctx context.Context) error {
 	return nil
 }
 
-// migrateCopy takes the second copy up, down and up again, and looks at it in between. It returns the tables that each
-// migration locks.
-func (r *run) migrateCopy(ctx context.Context, copied *copyOf) (map[int64][]string, error) {
+// migrateCopy takes the second copy up, down and up again, and looks at it in between. It returns the locks that each
+// migration takes.
+func (r *run) migrateCopy(ctx context.Context, copied *copyOf) (map[int64][]evidence.Lock, error) {
 	r.Step("migrating a second copy")
 	before, err := copied.plansBefore(ctx)
 	if err != nil {
 		return nil, err
 	}
-	up, err := copied.up(ctx)
+	up, locks, err := copied.up(ctx)
 	if err != nil {
 		return nil, err
 	}
 	r.report.From, r.report.To = up.From, up.To
-	tables := map[int64][]string{}
-	for _, a := range up.Applied {
-		for _, l := range a.Locks {
-			tables[a.Version] = append(tables[a.Version], l.Relation)
-		}
-	}
 	if r.after, err = copied.snapshot(ctx); err != nil {
 		return nil, err
 	}
+	r.removals()
 	r.Step("comparing the data with what it was")
 	if err := copied.compareData(ctx); err != nil {
 		return nil, err
@@ -195,7 +209,7 @@ func (r *run) migrateCopy(ctx context.Context, copied *copyOf) (map[int64][]stri
 		return nil, err
 	}
 	r.Step("going back and forward again")
-	return tables, copied.roundTrip(ctx)
+	return locks, copied.roundTrip(ctx)
 }
 
 // parse reads the pending migrations' statements, which takes a second the first time.

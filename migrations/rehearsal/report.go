@@ -24,7 +24,8 @@ type Statement struct {
 	Rewrite  bool            `json:"rewrite"`
 	Rewrites []string        `json:"rewrites"` // tables whose file was written anew
 	Scan     bool            `json:"scan"`
-	Scans    []Scan          `json:"scans"` // tables that were read as a whole
+	Scans    []Scan          `json:"scans"`   // tables that were read as a whole
+	Changed  []Scan          `json:"changed"` // tables of which rows were updated or deleted, which stay locked until the migration commits
 
 	WALBytes   int64   `json:"wal_bytes"`
 	DiskBytes  int64   `json:"disk_bytes"` // by which the database grew, before anything was given back
@@ -39,6 +40,7 @@ type Statement struct {
 	Reason    string     `json:"reason"`
 
 	spans []span // in which it ran
+	under bool   // it ran while its transaction held locks of statements before it, stronger than those of a SELECT
 }
 
 // Word is the verdict on one statement.
@@ -51,7 +53,7 @@ const (
 	Refuse Word = "refuse"
 )
 
-// Scan is a table that was read as a whole.
+// Scan is a table and how many of its rows were read, or changed.
 type Scan struct {
 	Table string `json:"table"`
 	Rows  int64  `json:"rows"`
@@ -71,7 +73,7 @@ type Migration struct {
 	DiskBytes       int64      `json:"disk_bytes"`
 	Probed          []string   `json:"probed"`               // tables that were read and written meanwhile
 	NotProbed       int        `json:"not_probed,omitempty"` // tables that were locked and not probed, for there are too many
-	NoiseMS         float64    `json:"noise_ms"`             // what probes wait for when nothing happens; no shorter wait is told
+	NoiseMS         float64    `json:"noise_ms"`             // the longest that an answer took which waited for no lock: the machine's doing, and no part of the above
 	Predicted       Prediction `json:"predicted"`
 }
 

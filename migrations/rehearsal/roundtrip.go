@@ -21,12 +21,15 @@ import (
 	"github.com/metaextract/pipeline/migrations/statement"
 )
 
+func newRoundTrip() RoundTrip {
+	return RoundTrip{Verdict: NoWay, Down: []Way{}, Before: []catalog.Difference{}, Again: []catalog.Difference{}, Data: []checksum.Change{},
+		Irreversible: map[int64]string{}, Proposed: map[string]string{}}
+}
+
 // roundTrip takes back what was applied, as far as it can be, and applies it again. The schema after the way back must be
 // the one from before, and so must the data: a way back that makes a dropped column again, empty, leads nowhere.
 func (c *copyOf) roundTrip(ctx context.Context) error {
 	trip := &c.report.RoundTrip
-	*trip = RoundTrip{Verdict: NoWay, Down: []Way{}, Before: []catalog.Difference{}, Again: []catalog.Difference{}, Data: []checksum.Change{},
-		Irreversible: map[int64]string{}, Proposed: map[string]string{}}
 	target, all, err := c.reversible(ctx)
 	if err != nil || len(trip.Down) == 0 {
 		return err
@@ -201,7 +204,7 @@ func (c *copyOf) compareBack(ctx context.Context) error {
 		}
 	}
 	defer c.resetSessions(ctx)
-	changes, err := checksum.Changes(ctx, c.first, c.conn)
+	changes, err := c.original.Changes(ctx, c.conn)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,9 @@ type walMeter struct {
 
 const ownSchema = "pipeline_rehearsal"
 
-func openWALMeter(ctx context.Context, url string) (*walMeter, error) {
+// openWALMeter measures the database of url from another one of its server, which is thrown away afterwards, so that the
+// extension may be made there.
+func openWALMeter(ctx context.Context, url, beside string) (*walMeter, error) {
 	w := &walMeter{}
 	conn, err := pg.Connect(ctx, url)
 	if err != nil {
@@ -37,18 +39,18 @@ func openWALMeter(ctx context.Context, url string) (*walMeter, error) {
 	if !loaded {
 		return w, nil
 	}
-	server, err := pg.OnDatabase(url, "postgres")
-	if err != nil {
-		return nil, err
-	}
-	if w.conn, err = pg.Connect(ctx, server); err != nil {
+	if w.conn, err = pg.Connect(ctx, beside); err != nil {
 		return nil, err
 	}
 	var schema string
-	err = w.conn.QueryRow(ctx, "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'pg_stat_statements'").Scan(&schema)
-	if errors.Is(err, pgx.ErrNoRows) {
-		schema = ownSchema
+	find := func() error {
+		return w.conn.QueryRow(ctx, "SELECT quote_ident(nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'pg_stat_statements'").Scan(&schema)
+	}
+	if err = find(); errors.Is(err, pgx.ErrNoRows) {
 		_, err = w.conn.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+ownSchema+"; CREATE EXTENSION IF NOT EXISTS pg_stat_statements SCHEMA "+ownSchema, pgx.QueryExecModeSimpleProtocol)
+		if err == nil {
+			err = find()
+		}
 	}
 	if err != nil {
 		w.close(ctx)

@@ -1,0 +1,1 @@
+ALTER TABLE orders ADD COLUMN gross numeric(12,2) GENERATED ALWAYS AS (total * 1.19) STORED;

@@ -1,0 +1,3 @@
+-- deploy: changes orders.note
+-- deploy: irreversible the notes were empty
+UPDATE orders SET note = 'imported' WHERE id % 3 = 1;

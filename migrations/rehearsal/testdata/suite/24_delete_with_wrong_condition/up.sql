@@ -1,0 +1,1 @@
+DELETE FROM coupons WHERE percent > 30 OR remark IS NOT NULL;

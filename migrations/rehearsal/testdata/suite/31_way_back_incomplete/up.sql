@@ -1,0 +1,2 @@
+ALTER TABLE coupons ADD COLUMN ends date;
+ALTER TABLE coupons ALTER COLUMN percent SET DEFAULT 10;

@@ -1,0 +1,1 @@
+DROP TABLE coupons_redeemed_at;

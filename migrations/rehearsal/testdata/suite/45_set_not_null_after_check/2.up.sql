@@ -1,0 +1,1 @@
+ALTER TABLE users VALIDATE CONSTRAINT users_seen_not_null;

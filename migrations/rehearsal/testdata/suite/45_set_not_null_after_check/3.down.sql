@@ -1,0 +1,2 @@
+ALTER TABLE users ADD CONSTRAINT users_seen_not_null CHECK (seen IS NOT NULL);
+ALTER TABLE users ALTER COLUMN seen DROP NOT NULL;

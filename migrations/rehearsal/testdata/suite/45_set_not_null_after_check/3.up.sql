@@ -1,0 +1,2 @@
+ALTER TABLE users ALTER COLUMN seen SET NOT NULL;
+ALTER TABLE users DROP CONSTRAINT users_seen_not_null;

@@ -1,0 +1,1 @@
+ALTER TABLE users ADD CONSTRAINT users_seen_not_null CHECK (seen IS NOT NULL) NOT VALID;

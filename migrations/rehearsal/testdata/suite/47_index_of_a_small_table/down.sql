@@ -1,0 +1,1 @@
+DROP INDEX reviews_user_id_idx;

@@ -1,0 +1,1 @@
+CREATE INDEX reviews_user_id_idx ON reviews (user_id);

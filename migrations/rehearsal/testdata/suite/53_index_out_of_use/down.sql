@@ -1,0 +1,1 @@
+CREATE INDEX users_referrer_idx ON users (referrer);

@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY events_2024_user_id_idx;
