@@ -200,12 +200,14 @@ func (r Migration) MarshalJSON() ([]byte, error) {
 		Pipeline *Pipeline
 		URL      *dagger.Secret
 		DB       *dagger.Service
+		Release  string
 		Running  string
 		Actor    string
 	}
 	concrete.Pipeline = r.Pipeline
 	concrete.URL = r.URL
 	concrete.DB = r.DB
+	concrete.Release = r.Release
 	concrete.Running = r.Running
 	concrete.Actor = r.Actor
 	return json.Marshal(&concrete)
@@ -216,6 +218,7 @@ func (r *Migration) UnmarshalJSON(bs []byte) error {
 		Pipeline *Pipeline
 		URL      *dagger.Secret
 		DB       *dagger.Service
+		Release  string
 		Running  string
 		Actor    string
 	}
@@ -226,6 +229,7 @@ func (r *Migration) UnmarshalJSON(bs []byte) error {
 	r.Pipeline = concrete.Pipeline
 	r.URL = concrete.URL
 	r.DB = concrete.DB
+	r.Release = concrete.Release
 	r.Running = concrete.Running
 	r.Actor = concrete.Actor
 	return nil
@@ -580,7 +584,7 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 			if err != nil {
 				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
 			}
-			return (*Migrated).Sync(&parent)
+			return (*Migrated).Sync(&parent, ctx)
 		default:
 			return nil, fmt.Errorf("unknown function %s", fnName)
 		}
@@ -730,7 +734,7 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 			if err != nil {
 				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
 			}
-			return (*MigrationRehearsal).Sync(&parent)
+			return (*MigrationRehearsal).Sync(&parent, ctx)
 		default:
 			return nil, fmt.Errorf("unknown function %s", fnName)
 		}
@@ -861,6 +865,13 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg source", err))
 				}
 			}
+			var release string
+			if inputArgs["release"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["release"]), &release)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg release", err))
+				}
+			}
 			var running string
 			if inputArgs["running"] != nil {
 				err = json.Unmarshal([]byte(inputArgs["running"]), &running)
@@ -875,7 +886,7 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg actor", err))
 				}
 			}
-			return (*Pipeline).Migrate(&parent, url, db, source, running, actor), nil
+			return (*Pipeline).Migrate(&parent, url, db, source, release, running, actor), nil
 		case "Rehearse":
 			var parent Pipeline
 			err = json.Unmarshal(parentJSON, &parent)

@@ -26,6 +26,8 @@ type Migration struct {
 	// +private
 	DB *dagger.Service
 	// +private
+	Release string
+	// +private
 	Running string
 	// +private
 	Actor string
@@ -33,12 +35,13 @@ type Migration struct {
 
 // Migrate is about the application's database: what is pending, rehearsing and applying it, and the way back.
 //
-// Its functions are never cached, and each call of one does its work anew: take everything from one call.
+// Its functions are never cached, and each call of one does its work anew: take everything from one call, as in
+// "dagger call migrate --url env://DATABASE_URL up files export --path migrated".
 func (m *Pipeline) Migrate(
-	// The database's address: postgres://user:password@host:port/database.
+	// The database's address, postgres://user:password@host:port/database, as a reference: env://DATABASE_URL.
 	url *dagger.Secret,
 
-	// The server, in place of the host and port in the address: tcp://localhost:5432 for one on the caller's machine.
+	// The server, in place of the address's host and port: tcp://localhost:5432 is one on the machine that calls.
 	// +optional
 	db *dagger.Service,
 
@@ -46,6 +49,10 @@ func (m *Pipeline) Migrate(
 	// +optional
 	// +ignore=["**/node_modules", "**/.venv", "**/__pycache__", ".git", "**/.pipeline", "**/.mypy_cache", "**/.pytest_cache", "**/.ruff_cache", "**/.hypothesis"]
 	source *dagger.Directory,
+
+	// What the release is called, for the history; by default it is named after its content.
+	// +optional
+	release string,
 
 	// What the release is called that runs while the database is migrated, for the history.
 	// +optional
@@ -55,14 +62,14 @@ func (m *Pipeline) Migrate(
 	// +optional
 	actor string,
 ) *Migration {
-	return &Migration{Pipeline: m.of(source), URL: url, DB: db, Running: running, Actor: actor}
+	return &Migration{Pipeline: m.of(source), URL: url, DB: db, Release: release, Running: running, Actor: actor}
 }
 
 // backupsDir keeps the backups of one call.
 const backupsDir = "backups"
 
 func (m *Migration) stage(ctx context.Context) (*database.Stage, error) {
-	app, err := m.Pipeline.open(ctx)
+	app, err := engine.Open(ctx, dag, m.Pipeline.Source, nil, m.Release, "")
 	if err != nil {
 		return nil, err
 	}
@@ -102,12 +109,14 @@ func failing(text string, err error) (string, error) {
 	return "", errors.New(text + err.Error())
 }
 
-// Plan lists what up would do, and what static rules say of it. It changes nothing.
+// Plan lists what up would do, and what static rules say of it.
+//
+// It changes nothing, and fails where a run could not begin.
 //
 // +cache="never"
 func (m *Migration) Plan(
 	ctx context.Context,
-	// text or json.
+	// How it is printed: text or json.
 	// +default="text"
 	format string,
 ) (string, error) {
@@ -123,12 +132,14 @@ func (m *Migration) Plan(
 	return failing(text, errors.Join(refusal, err))
 }
 
-// Status shows how every migration stands in the database. It changes nothing, and fails where a run could not begin.
+// Status shows how every migration stands in the database.
+//
+// It changes nothing, and fails where a run could not begin.
 //
 // +cache="never"
 func (m *Migration) Status(
 	ctx context.Context,
-	// text or json.
+	// How it is printed: text or json.
 	// +default="text"
 	format string,
 ) (string, error) {
@@ -148,12 +159,14 @@ func (m *Migration) Status(
 	return failing(text, errors.Join(status.Refusal(), err))
 }
 
-// History shows what was done to the database, by whom, when and for how long. It changes nothing.
+// History shows what was done to the database, by whom, when and for how long.
+//
+// It changes nothing.
 //
 // +cache="never"
 func (m *Migration) History(
 	ctx context.Context,
-	// text or json.
+	// How it is printed: text or json.
 	// +default="text"
 	format string,
 ) (string, error) {
@@ -172,8 +185,10 @@ func (m *Migration) History(
 	return shown(format, map[string]any{"history": entries}, func(w io.Writer) { database.WriteHistory(w, entries) })
 }
 
-// Rehearse runs the pending migrations on a copy that was restored from a backup, and measures them. The database is only
-// read. It fails unless they are proven.
+// Rehearse tries and measures the pending migrations on a copy of the database.
+//
+// The copy is restored from a backup that is made for it; the database is only read. It fails unless the migrations are
+// proven.
 //
 // +cache="never"
 func (m *Migration) Rehearse(ctx context.Context) (*MigrationRehearsal, error) {
@@ -217,15 +232,19 @@ func (r *MigrationRehearsal) File() *dagger.File {
 }
 
 // Sync fails unless the migrations are proven. It is what "dagger call migrate rehearse" does last.
-func (r *MigrationRehearsal) Sync() (string, error) {
-	text, err := r.Report()
-	if err == nil && r.Verdict != string(rehearsal.Proven) {
-		return "", errors.New(text)
-	}
-	return text, err
+func (r *MigrationRehearsal) Sync(ctx context.Context) (string, error) {
+	return synced(ctx, func(context.Context) (string, error) {
+		text, err := r.Report()
+		if err == nil && r.Verdict != string(rehearsal.Proven) {
+			return "", errors.New(text)
+		}
+		return text, err
+	})
 }
 
-// Up backs the database up, proves the backup by restoring it, rehearses the pending migrations on that copy, and applies
+// Up applies the pending migrations, after a proven backup and a rehearsal.
+//
+// It backs the database up, proves the backup by restoring it, rehearses the pending migrations on that copy, and applies
 // them when the rehearsal finds nothing against it.
 //
 // +cache="never"
@@ -242,12 +261,12 @@ func (m *Migration) Up(
 	return migrated(s.Up(ctx, !noRehearsal))
 }
 
-// Down backs the database up, proves the backup, and takes migrations back, the last one first.
+// Down takes migrations back, the last one first, after a proven backup.
 //
 // +cache="never"
 func (m *Migration) Down(
 	ctx context.Context,
-	// Version to go back to; -1 takes everything back.
+	// Version to go back to, as status lists them; -1 takes everything back.
 	to int,
 ) (*Migrated, error) {
 	s, err := m.stage(ctx)
@@ -293,15 +312,19 @@ func migrated(done database.Migrated, failure error) (*Migrated, error) {
 	return result, nil
 }
 
-// Sync is the summary, and fails where the run did. It is what "dagger call migrate up" does last.
-func (r *Migrated) Sync() (string, error) {
-	if r.Problem != "" {
-		return "", errors.New(r.Summary + r.Problem)
-	}
-	return r.Summary, nil
+// Sync fails where the run did, and says how far it came. It is what "dagger call migrate up" does last.
+func (r *Migrated) Sync(ctx context.Context) (string, error) {
+	return synced(ctx, func(context.Context) (string, error) {
+		if r.Problem != "" {
+			return "", errors.New(r.Summary + r.Problem)
+		}
+		return r.Summary, nil
+	})
 }
 
-// Backup backs the database up and proves the backup by restoring it: the backup's file and its manifest.
+// Backup backs the database up and proves the backup by restoring it.
+//
+// It gives the directory of the backup's file and its manifest, which restore takes.
 //
 // +cache="never"
 func (m *Migration) Backup(ctx context.Context) (*dagger.Directory, error) {
@@ -325,8 +348,9 @@ func backedUp(file string) *dagger.Directory {
 	return dag.CurrentModule().Workdir(backupsDir)
 }
 
-// Restore says what would be lost, and when that is confirmed puts a backup in the place of the database. The old database
-// stays under another name.
+// Restore puts a backup in the place of the database, once that is confirmed.
+//
+// Without confirmation it says what would be lost. The old database stays, under another name.
 //
 // +cache="never"
 func (m *Migration) Restore(
@@ -336,10 +360,10 @@ func (m *Migration) Restore(
 	// Identity (private key) of age that decrypts the backup.
 	// +optional
 	identity *dagger.Secret,
-	// What is lost has been seen, and is wanted.
+	// Do it: what is lost has been seen, and is wanted.
 	// +optional
 	confirmed bool,
-	// End the sessions that are connected to the database.
+	// End the sessions that others have on the database, which are in the way otherwise.
 	// +optional
 	terminate bool,
 ) (string, error) {
@@ -365,5 +389,8 @@ func (m *Migration) Restore(
 	}
 	r, err := backup.Restore(ctx, o)
 	text, failed := shown("text", r, func(w io.Writer) { database.WriteRestored(w, r) })
+	if errors.Is(err, backup.ErrUnconfirmed) {
+		err = fmt.Errorf("%w: nothing was changed; call it again with --confirmed", backup.ErrUnconfirmed)
+	}
 	return failing(text, errors.Join(err, failed))
 }

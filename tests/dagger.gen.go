@@ -333,13 +333,34 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 		}
 	case "Database":
 		switch fnName {
-		case "Migrates":
+		case "GoesUpAndDown":
 			var parent Database
 			err = json.Unmarshal(parentJSON, &parent)
 			if err != nil {
 				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
 			}
-			return nil, (*Database).Migrates(&parent, ctx)
+			return nil, (*Database).GoesUpAndDown(&parent, ctx)
+		case "MistakesAreExplained":
+			var parent Database
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return nil, (*Database).MistakesAreExplained(&parent, ctx)
+		case "Refuses":
+			var parent Database
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return nil, (*Database).Refuses(&parent, ctx)
+		case "Restores":
+			var parent Database
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return nil, (*Database).Restores(&parent, ctx)
 		default:
 			return nil, fmt.Errorf("unknown function %s", fnName)
 		}

@@ -1,11 +1,15 @@
 package runnertest
 
 import (
+	"bytes"
+	"crypto/rand"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/metaextract/pipeline/ci"
+	"github.com/metaextract/pipeline/migrations/corpus"
 )
 
 // knock connects to the server of a URL, sends a text and prints the first byte of the answer, without a client library.
@@ -16,6 +20,9 @@ s.on("data", d => { console.log(d.toString("latin1")[0]); process.exit(0); });
 s.on("error", e => { console.error(e.message); process.exit(1); });
 s.setTimeout(10000, () => process.exit(2));
 ' `
+
+// psql is a tool that has PostgreSQL's own client.
+var psql = ci.Tool{Name: "psql", Image: ci.NodeImage, Programs: []string{"psql"}, Packages: []string{"postgresql-client"}}
 
 // What servers are asked: whether TLS is spoken, and PING.
 const (
@@ -46,6 +53,25 @@ s.on("data", d => { console.log(d.toString().trim()); process.exit(0); });' "`+c
 			requireStatus(t, ci.Passed, result)
 			assert.Equal(t, ":1\n", string(result.Log))
 		}
+	},
+	"statements that a step sends to PostgreSQL are recorded": func(t *testing.T, newRunner NewRunner) {
+		step := shell("integration", `psql -qAt -d "$DATABASE_URL" -c "CREATE TABLE t (a text); INSERT INTO t VALUES ('`+rand.Text()+`'); SELECT count(*) FROM t"`)
+		step.Tool = psql
+		step.Services = []ci.Service{{Kind: ci.Redis, Env: "REDIS_URL"}, {Kind: ci.Postgres, Env: "DATABASE_URL"}}
+		first := run(t, newRunner(t, nil), step)[0]
+		requireStatus(t, ci.Passed, first)
+		assert.Equal(t, "1\n", string(first.Log))
+		require.Len(t, first.Reports, 1)
+		assert.Equal(t, ci.Report{Format: ci.Statements, Path: "DATABASE_URL"}, first.Reports[0].Report)
+		list, err := corpus.Decode(bytes.NewReader(first.Reports[0].Data))
+		require.NoError(t, err)
+		assert.Equal(t, []corpus.Statement{
+			{SQL: "INSERT INTO t VALUES ($1)", Calls: 1, Rows: 1, Source: "tests"},
+			{SQL: "SELECT count(*) FROM t", Calls: 1, Rows: 1, Source: "tests"},
+		}, list)
+		again := run(t, newRunner(t, nil), step)[0]
+		assert.True(t, again.Cached)
+		assert.Equal(t, first.Reports, again.Reports, "also those of a step that is not run again")
 	},
 	"an unknown service breaks its step": func(t *testing.T, newRunner NewRunner) {
 		step := shell("integration", "true")

@@ -31,6 +31,7 @@ func (c *Cluster) Start(ctx context.Context, like backup.Server) (backup.Scratch
 	key, password := rand.Text(), rand.Text()
 	service, err := c.Client.Container().From(fmt.Sprintf("%s:%d", postgresImage, like.Major)).
 		WithEnvVariable("PIPELINE_KEY", key).
+		WithEnvVariable("POSTGRES_INITDB_ARGS", initdb).
 		WithSecretVariable("POSTGRES_PASSWORD", c.Client.SetSecret("password/"+key, password)).
 		WithDockerHealthcheck([]string{"pg_isready", "-q", "-h", "127.0.0.1"}, healthcheck).
 		WithExposedPort(postgresPort).

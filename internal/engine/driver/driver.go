@@ -28,6 +28,8 @@ const (
 	Program = "/.pipeline/step"
 	// Out is what Script leaves.
 	Out = "/.pipeline/out"
+	// PostgresPort is that of every PostgreSQL server.
+	PostgresPort = 5432
 )
 
 // Arguments is the command line of a step. attempt makes it another one, which no cache has.
@@ -46,6 +48,9 @@ func Arguments(step ci.Step, attempt string) ([]string, error) {
 	}
 	for _, output := range step.Outputs {
 		args = append(args, "--output", output.Path)
+	}
+	for _, s := range servers(step) {
+		args = append(args, "--statements", Host(s)+"/"+strconv.Itoa(PostgresPort))
 	}
 	for _, a := range args {
 		if strings.ContainsAny(a, " \t\n*?[") {

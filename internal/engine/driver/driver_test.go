@@ -51,7 +51,7 @@ func TestTheScriptSaysHowAStepEnded(t *testing.T) {
 			Outcome{Status: ci.Failed, Command: []string{"sh", "-c", "exit 7"}, Code: 7, Log: []byte{}}},
 		"a program is missing": {ci.Step{Run: [][]string{{"no-such-program"}}},
 			Outcome{Status: ci.Broken, Command: []string{"no-such-program"}, Log: []byte{}}},
-		"out of time": {ci.Step{Run: sh("echo begun; sleep 60"), Timeout: time.Second},
+		"out of time": {ci.Step{Run: sh("echo begun; sleep 60"), Timeout: 2 * time.Second},
 			Outcome{Status: ci.TimedOut, Command: []string{"sh", "-c", "echo begun; sleep 60"}, Log: []byte("begun\n")}},
 		"an exit code of 124 is not a timeout": {ci.Step{Run: sh("exit 124")},
 			Outcome{Status: ci.Failed, Command: []string{"sh", "-c", "exit 124"}, Code: 124, Log: []byte{}}},

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -40,6 +41,7 @@ func Read(files fs.FS, step ci.Step, redact func([]byte) []byte) (Outcome, error
 	if o.Log, err = readLog(files, redact); err != nil {
 		return o, err
 	}
+	o.recordings(files, step, redact)
 	for i, report := range step.Reports {
 		data, err := fs.ReadFile(files, fmt.Sprintf("report-%d", i+1))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -51,6 +53,18 @@ func Read(files fs.FS, step ci.Step, redact func([]byte) []byte) (Outcome, error
 		o.Reports = append(o.Reports, ci.ReportFile{Report: report, Data: redact(data)})
 	}
 	return o, nil
+}
+
+// note adds a line of the pipeline's to the log.
+func (o *Outcome) note(format string, args ...any) {
+	line := fmt.Appendf(nil, "pipeline: "+format+"\n", args...)
+	if len(o.Log)+len(line)+1 > ci.MaxLog {
+		return
+	}
+	if len(o.Log) > 0 && !bytes.HasSuffix(o.Log, []byte("\n")) {
+		line = append([]byte("\n"), line...)
+	}
+	o.Log = append(o.Log, line...)
 }
 
 func (o *Outcome) parse(words []string, step ci.Step) error {

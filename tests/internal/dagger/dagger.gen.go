@@ -308,6 +308,9 @@ type PipelineMigratedID string
 type PipelineMigrationID string
 
 // A unique identifier for an object.
+type PipelineMigrationRehearsalID string
+
+// A unique identifier for an object.
 type PipelineRehearsalID string
 
 // A unique identifier for an object.
@@ -13312,6 +13315,16 @@ func (r *Query) LoadPipelineMigrationFromID(id PipelineMigrationID) *PipelineMig
 	q = q.Arg("id", id)
 
 	return &PipelineMigration{
+		query: q,
+	}
+}
+
+// Load a PipelineMigrationRehearsal from its ID.
+func (r *Query) LoadPipelineMigrationRehearsalFromID(id PipelineMigrationRehearsalID) *PipelineMigrationRehearsal {
+	q := r.query.Select("loadPipelineMigrationRehearsalFromID")
+	q = q.Arg("id", id)
+
+	return &PipelineMigrationRehearsal{
 		query: q,
 	}
 }

@@ -55,7 +55,7 @@ func (r *Binding) AsPipelineImages() *PipelineImages { // pipeline (../../../bui
 }
 
 // Retrieve the binding value, as type PipelineMigrated
-func (r *Binding) AsPipelineMigrated() *PipelineMigrated { // pipeline (../../../migrate.go:23:6)
+func (r *Binding) AsPipelineMigrated() *PipelineMigrated { // pipeline (../../../migrate.go:280:6)
 	q := r.query.Select("asPipelineMigrated")
 
 	return &PipelineMigrated{
@@ -64,10 +64,19 @@ func (r *Binding) AsPipelineMigrated() *PipelineMigrated { // pipeline (../../..
 }
 
 // Retrieve the binding value, as type PipelineMigration
-func (r *Binding) AsPipelineMigration() *PipelineMigration { // pipeline (../../../migrate.go:13:6)
+func (r *Binding) AsPipelineMigration() *PipelineMigration { // pipeline (../../../migrate.go:21:6)
 	q := r.query.Select("asPipelineMigration")
 
 	return &PipelineMigration{
+		query: q,
+	}
+}
+
+// Retrieve the binding value, as type PipelineMigrationRehearsal
+func (r *Binding) AsPipelineMigrationRehearsal() *PipelineMigrationRehearsal { // pipeline (../../../migrate.go:211:6)
+	q := r.query.Select("asPipelineMigrationRehearsal")
+
+	return &PipelineMigrationRehearsal{
 		query: q,
 	}
 }
@@ -200,7 +209,7 @@ func (r *Env) WithPipelineInput(name string, value *Pipeline, description string
 }
 
 // Create or update a binding of type PipelineMigrated in the environment
-func (r *Env) WithPipelineMigratedInput(name string, value *PipelineMigrated, description string) *Env { // pipeline (../../../migrate.go:23:6)
+func (r *Env) WithPipelineMigratedInput(name string, value *PipelineMigrated, description string) *Env { // pipeline (../../../migrate.go:280:6)
 	assertNotNil("value", value)
 	q := r.query.Select("withPipelineMigratedInput")
 	q = q.Arg("name", name)
@@ -213,7 +222,7 @@ func (r *Env) WithPipelineMigratedInput(name string, value *PipelineMigrated, de
 }
 
 // Declare a desired PipelineMigrated output to be assigned in the environment
-func (r *Env) WithPipelineMigratedOutput(name string, description string) *Env { // pipeline (../../../migrate.go:23:6)
+func (r *Env) WithPipelineMigratedOutput(name string, description string) *Env { // pipeline (../../../migrate.go:280:6)
 	q := r.query.Select("withPipelineMigratedOutput")
 	q = q.Arg("name", name)
 	q = q.Arg("description", description)
@@ -224,7 +233,7 @@ func (r *Env) WithPipelineMigratedOutput(name string, description string) *Env {
 }
 
 // Create or update a binding of type PipelineMigration in the environment
-func (r *Env) WithPipelineMigrationInput(name string, value *PipelineMigration, description string) *Env { // pipeline (../../../migrate.go:13:6)
+func (r *Env) WithPipelineMigrationInput(name string, value *PipelineMigration, description string) *Env { // pipeline (../../../migrate.go:21:6)
 	assertNotNil("value", value)
 	q := r.query.Select("withPipelineMigrationInput")
 	q = q.Arg("name", name)
@@ -237,8 +246,32 @@ func (r *Env) WithPipelineMigrationInput(name string, value *PipelineMigration, 
 }
 
 // Declare a desired PipelineMigration output to be assigned in the environment
-func (r *Env) WithPipelineMigrationOutput(name string, description string) *Env { // pipeline (../../../migrate.go:13:6)
+func (r *Env) WithPipelineMigrationOutput(name string, description string) *Env { // pipeline (../../../migrate.go:21:6)
 	q := r.query.Select("withPipelineMigrationOutput")
+	q = q.Arg("name", name)
+	q = q.Arg("description", description)
+
+	return &Env{
+		query: q,
+	}
+}
+
+// Create or update a binding of type PipelineMigrationRehearsal in the environment
+func (r *Env) WithPipelineMigrationRehearsalInput(name string, value *PipelineMigrationRehearsal, description string) *Env { // pipeline (../../../migrate.go:211:6)
+	assertNotNil("value", value)
+	q := r.query.Select("withPipelineMigrationRehearsalInput")
+	q = q.Arg("name", name)
+	q = q.Arg("value", value)
+	q = q.Arg("description", description)
+
+	return &Env{
+		query: q,
+	}
+}
+
+// Declare a desired PipelineMigrationRehearsal output to be assigned in the environment
+func (r *Env) WithPipelineMigrationRehearsalOutput(name string, description string) *Env { // pipeline (../../../migrate.go:211:6)
+	q := r.query.Select("withPipelineMigrationRehearsalOutput")
 	q = q.Arg("name", name)
 	q = q.Arg("description", description)
 
@@ -515,17 +548,32 @@ func (r *Pipeline) Images(opts ...PipelineImagesOpts) *PipelineImages { // pipel
 // PipelineMigrateOpts contains options for Pipeline.Migrate
 type PipelineMigrateOpts struct {
 	//
-	// The server, in place of the host and port in the address: tcp://localhost:5432 for one on the caller's machine.
+	// The server, in place of the address's host and port: tcp://localhost:5432 is one on the machine that calls.
 	//
-	Db *Service // pipeline (../../../migrate.go:37:2)
+	Db *Service // pipeline (../../../migrate.go:46:2)
 	//
 	// The application, in place of the constructor's.
 	//
-	Source *Directory // pipeline (../../../migrate.go:42:2)
+	Source *Directory // pipeline (../../../migrate.go:51:2)
+	//
+	// What the release is called, for the history; by default it is named after its content.
+	//
+	Release string // pipeline (../../../migrate.go:55:2)
+	//
+	// What the release is called that runs while the database is migrated, for the history.
+	//
+	Running string // pipeline (../../../migrate.go:59:2)
+	//
+	// Who migrates, for the history.
+	//
+	Actor string // pipeline (../../../migrate.go:63:2)
 }
 
-// Migrate is about the application's database: what is pending, and applying it.
-func (r *Pipeline) Migrate(url *Secret, opts ...PipelineMigrateOpts) *PipelineMigration { // pipeline (../../../migrate.go:31:1)
+// Migrate is about the application's database: what is pending, rehearsing and applying it, and the way back.
+//
+// Its functions are never cached, and each call of one does its work anew: take everything from one call, as in
+// "dagger call migrate --url env://DATABASE_URL up files export --path migrated".
+func (r *Pipeline) Migrate(url *Secret, opts ...PipelineMigrateOpts) *PipelineMigration { // pipeline (../../../migrate.go:40:1)
 	assertNotNil("url", url)
 	q := r.query.Select("migrate")
 	for i := len(opts) - 1; i >= 0; i-- {
@@ -536,6 +584,18 @@ func (r *Pipeline) Migrate(url *Secret, opts ...PipelineMigrateOpts) *PipelineMi
 		// `source` optional argument
 		if !querybuilder.IsZeroValue(opts[i].Source) {
 			q = q.Arg("source", opts[i].Source)
+		}
+		// `release` optional argument
+		if !querybuilder.IsZeroValue(opts[i].Release) {
+			q = q.Arg("release", opts[i].Release)
+		}
+		// `running` optional argument
+		if !querybuilder.IsZeroValue(opts[i].Running) {
+			q = q.Arg("running", opts[i].Running)
+		}
+		// `actor` optional argument
+		if !querybuilder.IsZeroValue(opts[i].Actor) {
+			q = q.Arg("actor", opts[i].Actor)
 		}
 	}
 	q = q.Arg("url", url)
@@ -1174,12 +1234,14 @@ func (r *PipelineImages) AsNode() Node {
 	}
 }
 
-// Migrated is what a migration has done.
-type PipelineMigrated struct { // pipeline (../../../migrate.go:23:6)
+// Migrated is what a run has done, also where it ended with an error.
+type PipelineMigrated struct { // pipeline (../../../migrate.go:280:6)
 	query *querybuilder.Selection
 
 	id      *ID
+	problem *string
 	summary *string
+	sync    *string
 }
 
 func (r *PipelineMigrated) WithGraphQLQuery(q *querybuilder.Selection) *PipelineMigrated {
@@ -1188,11 +1250,11 @@ func (r *PipelineMigrated) WithGraphQLQuery(q *querybuilder.Selection) *Pipeline
 	}
 }
 
-// The backup from before, which was proven by restoring it.
-func (r *PipelineMigrated) Backup() *File { // pipeline (../../../migrate.go:27:2)
-	q := r.query.Select("backup")
+// summary.txt, result.json and the backup from before, with its manifest.
+func (r *PipelineMigrated) Files() *Directory { // pipeline (../../../migrate.go:286:2)
+	q := r.query.Select("files")
 
-	return &File{
+	return &Directory{
 		query: q,
 	}
 }
@@ -1246,12 +1308,38 @@ func (r *PipelineMigrated) UnmarshalJSON(bs []byte) error {
 	return nil
 }
 
+// Why the run ended before its end; empty where it did not.
+func (r *PipelineMigrated) Problem(ctx context.Context) (string, error) { // pipeline (../../../migrate.go:284:2)
+	if r.problem != nil {
+		return *r.problem, nil
+	}
+	q := r.query.Select("problem")
+
+	var response string
+
+	q = q.Bind(&response)
+	return response, q.Execute(ctx)
+}
+
 // What was done, for people.
-func (r *PipelineMigrated) Summary(ctx context.Context) (string, error) { // pipeline (../../../migrate.go:25:2)
+func (r *PipelineMigrated) Summary(ctx context.Context) (string, error) { // pipeline (../../../migrate.go:282:2)
 	if r.summary != nil {
 		return *r.summary, nil
 	}
 	q := r.query.Select("summary")
+
+	var response string
+
+	q = q.Bind(&response)
+	return response, q.Execute(ctx)
+}
+
+// Sync fails where the run did, and says how far it came. It is what "dagger call migrate up" does last.
+func (r *PipelineMigrated) Sync(ctx context.Context) (string, error) { // pipeline (../../../migrate.go:316:1)
+	if r.sync != nil {
+		return *r.sync, nil
+	}
+	q := r.query.Select("sync")
 
 	var response string
 
@@ -1268,17 +1356,72 @@ func (r *PipelineMigrated) AsNode() Node {
 }
 
 // Migration is an application's migrations and the database they are for.
-type PipelineMigration struct { // pipeline (../../../migrate.go:13:6)
+type PipelineMigration struct { // pipeline (../../../migrate.go:21:6)
 	query *querybuilder.Selection
 
-	id   *ID
-	plan *string
+	history *string
+	id      *ID
+	plan    *string
+	restore *string
+	status  *string
 }
 
 func (r *PipelineMigration) WithGraphQLQuery(q *querybuilder.Selection) *PipelineMigration {
 	return &PipelineMigration{
 		query: q,
 	}
+}
+
+// Backup backs the database up and proves the backup by restoring it.
+//
+// It gives the directory of the backup's file and its manifest, which restore takes.
+func (r *PipelineMigration) Backup() *Directory { // pipeline (../../../migrate.go:330:1)
+	q := r.query.Select("backup")
+
+	return &Directory{
+		query: q,
+	}
+}
+
+// Down takes migrations back, the last one first, after a proven backup.
+func (r *PipelineMigration) Down(to int) *PipelineMigrated { // pipeline (../../../migrate.go:267:1)
+	q := r.query.Select("down")
+	q = q.Arg("to", to)
+
+	return &PipelineMigrated{
+		query: q,
+	}
+}
+
+// PipelineMigrationHistoryOpts contains options for PipelineMigration.History
+type PipelineMigrationHistoryOpts struct {
+	//
+	// How it is printed: text or json.
+	//
+	//
+	// Default: "text"
+	Format string // pipeline (../../../migrate.go:171:2)
+}
+
+// History shows what was done to the database, by whom, when and for how long.
+//
+// It changes nothing.
+func (r *PipelineMigration) History(ctx context.Context, opts ...PipelineMigrationHistoryOpts) (string, error) { // pipeline (../../../migrate.go:167:1)
+	if r.history != nil {
+		return *r.history, nil
+	}
+	q := r.query.Select("history")
+	for i := len(opts) - 1; i >= 0; i-- {
+		// `format` optional argument
+		if !querybuilder.IsZeroValue(opts[i].Format) {
+			q = q.Arg("format", opts[i].Format)
+		}
+	}
+
+	var response string
+
+	q = q.Bind(&response)
+	return response, q.Execute(ctx)
 }
 
 // A unique identifier for this PipelineMigration.
@@ -1330,12 +1473,30 @@ func (r *PipelineMigration) UnmarshalJSON(bs []byte) error {
 	return nil
 }
 
-// Plan lists the migrations that the database does not have. It changes nothing.
-func (r *PipelineMigration) Plan(ctx context.Context) (string, error) { // pipeline (../../../migrate.go:50:1)
+// PipelineMigrationPlanOpts contains options for PipelineMigration.Plan
+type PipelineMigrationPlanOpts struct {
+	//
+	// How it is printed: text or json.
+	//
+	//
+	// Default: "text"
+	Format string // pipeline (../../../migrate.go:121:2)
+}
+
+// Plan lists what up would do, and what static rules say of it.
+//
+// It changes nothing, and fails where a run could not begin.
+func (r *PipelineMigration) Plan(ctx context.Context, opts ...PipelineMigrationPlanOpts) (string, error) { // pipeline (../../../migrate.go:117:1)
 	if r.plan != nil {
 		return *r.plan, nil
 	}
 	q := r.query.Select("plan")
+	for i := len(opts) - 1; i >= 0; i-- {
+		// `format` optional argument
+		if !querybuilder.IsZeroValue(opts[i].Format) {
+			q = q.Arg("format", opts[i].Format)
+		}
+	}
 
 	var response string
 
@@ -1343,10 +1504,116 @@ func (r *PipelineMigration) Plan(ctx context.Context) (string, error) { // pipel
 	return response, q.Execute(ctx)
 }
 
-// Up backs the database up, proves the backup by restoring it, and applies the pending migrations. A session does it once:
-// otherwise a caller that asks for the summary and then for the backup would get one from after the migration.
-func (r *PipelineMigration) Up() *PipelineMigrated { // pipeline (../../../migrate.go:62:1)
+// Rehearse tries and measures the pending migrations on a copy of the database.
+//
+// The copy is restored from a backup that is made for it; the database is only read. It fails unless the migrations are
+// proven.
+func (r *PipelineMigration) Rehearse() *PipelineMigrationRehearsal { // pipeline (../../../migrate.go:194:1)
+	q := r.query.Select("rehearse")
+
+	return &PipelineMigrationRehearsal{
+		query: q,
+	}
+}
+
+// PipelineMigrationRestoreOpts contains options for PipelineMigration.Restore
+type PipelineMigrationRestoreOpts struct {
+	//
+	// Identity (private key) of age that decrypts the backup.
+	//
+	Identity *Secret // pipeline (../../../migrate.go:362:2)
+	//
+	// Do it: what is lost has been seen, and is wanted.
+	//
+	Confirmed bool // pipeline (../../../migrate.go:365:2)
+	//
+	// End the sessions that others have on the database, which are in the way otherwise.
+	//
+	Terminate bool // pipeline (../../../migrate.go:368:2)
+}
+
+// Restore puts a backup in the place of the database, once that is confirmed.
+//
+// Without confirmation it says what would be lost. The old database stays, under another name.
+func (r *PipelineMigration) Restore(ctx context.Context, backups *Directory, opts ...PipelineMigrationRestoreOpts) (string, error) { // pipeline (../../../migrate.go:356:1)
+	assertNotNil("backups", backups)
+	if r.restore != nil {
+		return *r.restore, nil
+	}
+	q := r.query.Select("restore")
+	for i := len(opts) - 1; i >= 0; i-- {
+		// `identity` optional argument
+		if !querybuilder.IsZeroValue(opts[i].Identity) {
+			q = q.Arg("identity", opts[i].Identity)
+		}
+		// `confirmed` optional argument
+		if !querybuilder.IsZeroValue(opts[i].Confirmed) {
+			q = q.Arg("confirmed", opts[i].Confirmed)
+		}
+		// `terminate` optional argument
+		if !querybuilder.IsZeroValue(opts[i].Terminate) {
+			q = q.Arg("terminate", opts[i].Terminate)
+		}
+	}
+	q = q.Arg("backups", backups)
+
+	var response string
+
+	q = q.Bind(&response)
+	return response, q.Execute(ctx)
+}
+
+// PipelineMigrationStatusOpts contains options for PipelineMigration.Status
+type PipelineMigrationStatusOpts struct {
+	//
+	// How it is printed: text or json.
+	//
+	//
+	// Default: "text"
+	Format string // pipeline (../../../migrate.go:144:2)
+}
+
+// Status shows how every migration stands in the database.
+//
+// It changes nothing, and fails where a run could not begin.
+func (r *PipelineMigration) Status(ctx context.Context, opts ...PipelineMigrationStatusOpts) (string, error) { // pipeline (../../../migrate.go:140:1)
+	if r.status != nil {
+		return *r.status, nil
+	}
+	q := r.query.Select("status")
+	for i := len(opts) - 1; i >= 0; i-- {
+		// `format` optional argument
+		if !querybuilder.IsZeroValue(opts[i].Format) {
+			q = q.Arg("format", opts[i].Format)
+		}
+	}
+
+	var response string
+
+	q = q.Bind(&response)
+	return response, q.Execute(ctx)
+}
+
+// PipelineMigrationUpOpts contains options for PipelineMigration.Up
+type PipelineMigrationUpOpts struct {
+	//
+	// Apply the migrations without rehearsing them.
+	//
+	NoRehearsal bool // pipeline (../../../migrate.go:255:2)
+}
+
+// Up applies the pending migrations, after a proven backup and a rehearsal.
+//
+// It backs the database up, proves the backup by restoring it, rehearses the pending migrations on that copy, and applies
+// them when the rehearsal finds nothing against it.
+func (r *PipelineMigration) Up(opts ...PipelineMigrationUpOpts) *PipelineMigrated { // pipeline (../../../migrate.go:251:1)
 	q := r.query.Select("up")
+	for i := len(opts) - 1; i >= 0; i-- {
+		// `noRehearsal` optional argument
+		if !querybuilder.IsZeroValue(opts[i].NoRehearsal) {
+			q = q.Arg("noRehearsal", opts[i].NoRehearsal)
+		}
+	}
 
 	return &PipelineMigrated{
 		query: q,
@@ -1356,6 +1623,127 @@ func (r *PipelineMigration) Up() *PipelineMigrated { // pipeline (../../../migra
 // AsNode returns this PipelineMigration as a Node.
 // This is a local type conversion — no GraphQL call.
 func (r *PipelineMigration) AsNode() Node {
+	return &NodeClient{
+		query: r.query,
+	}
+}
+
+// MigrationRehearsal is what a rehearsal of migrations has shown.
+type PipelineMigrationRehearsal struct { // pipeline (../../../migrate.go:211:6)
+	query *querybuilder.Selection
+
+	id      *ID
+	report  *string
+	sync    *string
+	verdict *string
+}
+
+func (r *PipelineMigrationRehearsal) WithGraphQLQuery(q *querybuilder.Selection) *PipelineMigrationRehearsal {
+	return &PipelineMigrationRehearsal{
+		query: q,
+	}
+}
+
+// File is the rehearsal as JSON, whatever the verdict is.
+func (r *PipelineMigrationRehearsal) File() *File { // pipeline (../../../migrate.go:230:1)
+	q := r.query.Select("file")
+
+	return &File{
+		query: q,
+	}
+}
+
+// A unique identifier for this PipelineMigrationRehearsal.
+func (r *PipelineMigrationRehearsal) ID(ctx context.Context) (ID, error) {
+	if r.id != nil {
+		return *r.id, nil
+	}
+	q := r.query.Select("id")
+
+	var response ID
+
+	q = q.Bind(&response)
+	return response, q.Execute(ctx)
+}
+
+// XXX_GraphQLType is an internal function. It returns the native GraphQL type name
+func (r *PipelineMigrationRehearsal) XXX_GraphQLType() string {
+	return "PipelineMigrationRehearsal"
+}
+
+// XXX_GraphQLIDType is an internal function. It returns the native GraphQL type name for the ID of this object
+func (r *PipelineMigrationRehearsal) XXX_GraphQLIDType() string {
+	return "ID"
+}
+
+// XXX_GraphQLID is an internal function. It returns the underlying type ID
+func (r *PipelineMigrationRehearsal) XXX_GraphQLID(ctx context.Context) (string, error) {
+	id, err := r.ID(ctx)
+	if err != nil {
+		return "", err
+	}
+	return string(id), nil
+}
+
+func (r *PipelineMigrationRehearsal) MarshalJSON() ([]byte, error) {
+	id, err := r.ID(marshalCtx)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(id)
+}
+func (r *PipelineMigrationRehearsal) UnmarshalJSON(bs []byte) error {
+	var id string
+	err := json.Unmarshal(bs, &id)
+	if err != nil {
+		return err
+	}
+	*r = PipelineMigrationRehearsal{query: selectNode(dag.query, id, "PipelineMigrationRehearsal")}
+	return nil
+}
+
+// Report is the rehearsal as text, verdict first, whatever it is.
+func (r *PipelineMigrationRehearsal) Report(ctx context.Context) (string, error) { // pipeline (../../../migrate.go:219:1)
+	if r.report != nil {
+		return *r.report, nil
+	}
+	q := r.query.Select("report")
+
+	var response string
+
+	q = q.Bind(&response)
+	return response, q.Execute(ctx)
+}
+
+// Sync fails unless the migrations are proven. It is what "dagger call migrate rehearse" does last.
+func (r *PipelineMigrationRehearsal) Sync(ctx context.Context) (string, error) { // pipeline (../../../migrate.go:235:1)
+	if r.sync != nil {
+		return *r.sync, nil
+	}
+	q := r.query.Select("sync")
+
+	var response string
+
+	q = q.Bind(&response)
+	return response, q.Execute(ctx)
+}
+
+// What it says: proven or refused.
+func (r *PipelineMigrationRehearsal) Verdict(ctx context.Context) (string, error) { // pipeline (../../../migrate.go:213:2)
+	if r.verdict != nil {
+		return *r.verdict, nil
+	}
+	q := r.query.Select("verdict")
+
+	var response string
+
+	q = q.Bind(&response)
+	return response, q.Execute(ctx)
+}
+
+// AsNode returns this PipelineMigrationRehearsal as a Node.
+// This is a local type conversion — no GraphQL call.
+func (r *PipelineMigrationRehearsal) AsNode() Node {
 	return &NodeClient{
 		query: r.query,
 	}
