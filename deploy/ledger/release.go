@@ -1,0 +1,53 @@
+package ledger
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Release is a built version, as it is remembered.
+type Release struct {
+	Version   string            `json:"version"`
+	Digests   map[string]string `json:"digests"` // by component: sha256:…
+	Source    string            `json:"source"`
+	Commit    string            `json:"commit"`
+	Committed time.Time         `json:"committed,omitzero"` // of the commit: lead time counts from here
+	Config    string            `json:"config"`             // hash of its configuration
+	// SchemaBefore and SchemaAfter are the migrations it was made to start from and to lead to; nil: it has no database.
+	SchemaBefore *int64    `json:"schema_before,omitempty"`
+	SchemaAfter  *int64    `json:"schema_after,omitempty"`
+	Built        time.Time `json:"built,omitzero"`
+	BuiltBy      string    `json:"built_by"`
+}
+
+const releaseColumns = `version, digests, source, git_commit, coalesce(committed_at, '0001-01-01 00:00:00+00'), config_hash, schema_before, schema_after,
+	coalesce(built_at, '0001-01-01 00:00:00+00'), built_by`
+
+func (r *Release) fields() []any {
+	return []any{&r.Version, &r.Digests, &r.Source, &r.Commit, &r.Committed, &r.Config, &r.SchemaBefore, &r.SchemaAfter, &r.Built, &r.BuiltBy}
+}
+
+// RecordRelease remembers a release. The same again is no error; a version that was recorded with other digests is, as a
+// version names one artifact.
+func (l *Ledger) RecordRelease(ctx context.Context, r Release) error {
+	if r.Digests == nil {
+		r.Digests = map[string]string{}
+	}
+	digests := asJSON(r.Digests)
+	return l.write(ctx, "record release "+r.Version, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO pipeline.releases (version, digests, source, git_commit, committed_at, config_hash, schema_before, schema_after, built_at, built_by)
+			VALUES ($1, $2::jsonb, $3, $4, nullif($5::timestamptz, '0001-01-01 00:00:00+00'), $6, $7, $8, nullif($9::timestamptz, '0001-01-01 00:00:00+00'), $10) ON CONFLICT DO NOTHING`,
+			clean(r.Version), digests, clean(r.Source), clean(r.Commit), r.Committed, clean(r.Config), r.SchemaBefore, r.SchemaAfter, r.Built, clean(r.BuiltBy))
+		if err != nil {
+			return err
+		}
+		var same bool
+		err = tx.QueryRow(ctx, "SELECT digests = $2::jsonb FROM pipeline.releases WHERE version = $1", clean(r.Version), digests).Scan(&same)
+		if err == nil && !same {
+			return deny("it was recorded before with other digests: give what was built now a version of its own")
+		}
+		return err
+	})
+}

@@ -1,0 +1,79 @@
+package ledger
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Safety is whether a rollback may be done.
+type Safety string
+
+// The verdicts on a rollback.
+const (
+	Safe         Safety = "SAFE"
+	SafeWithLoss Safety = "SAFE-WITH-LOSS"
+	Unsafe       Safety = "UNSAFE"
+)
+
+// Verdict is what was found on going back from one release to another. It is computed at every deployment and again when the
+// schema or the data changes; the last one counts.
+type Verdict struct {
+	Environment string    `json:"environment"`
+	From        string    `json:"from"`
+	To          string    `json:"to"`
+	Safety      Safety    `json:"safety"`
+	Reasons     []string  `json:"reasons"`
+	Floor       string    `json:"floor,omitempty"` // the oldest release that works on the schema
+	At          time.Time `json:"at"`              // set when it is written
+}
+
+const verdictColumns = "environment, from_release, to_release, verdict, reasons, floor, computed_at"
+
+func (v *Verdict) fields() []any {
+	return []any{&v.Environment, &v.From, &v.To, &v.Safety, &v.Reasons, &v.Floor, &v.At}
+}
+
+func (v Verdict) record() Record {
+	return Record{Kind: VerdictRecord, Environment: v.Environment, Facts: map[string]string{"from": v.From, "to": v.To, "verdict": string(v.Safety),
+		"reasons": asJSON(v.Reasons), "floor": v.Floor, "computed": stamp(v.At)}}
+}
+
+// RecordVerdict writes a verdict. It needs no lease: it is an observation, and anybody may make a newer one.
+func (l *Ledger) RecordVerdict(ctx context.Context, v Verdict) error {
+	request := newRequest()
+	reasons := make([]string, len(v.Reasons))
+	for i, r := range v.Reasons {
+		reasons[i] = clean(r)
+	}
+	v.Reasons = reasons
+	return l.write(ctx, "record verdict", func(ctx context.Context, tx pgx.Tx) error {
+		a, done, err := lockAudit(ctx, tx, request)
+		if err != nil || done {
+			return err
+		}
+		v.At = a.now
+		index, err := a.add(ctx, request, v.record())
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, "INSERT INTO pipeline.verdicts ("+verdictColumns+", audit) VALUES ($1, $2, $3, $4, $5::jsonb, $6, $7, $8)",
+			v.Environment, v.From, v.To, string(v.Safety), asJSON(v.Reasons), v.Floor, v.At, index)
+		return err
+	})
+}
+
+// verdictOn is the newest verdict, or nil.
+func verdictOn(ctx context.Context, tx pgx.Tx, environment, from, to string) (*Verdict, error) {
+	rows, err := tx.Query(ctx, "SELECT "+verdictColumns+` FROM pipeline.verdicts WHERE environment = $1 AND from_release = $2 AND to_release = $3
+		ORDER BY audit DESC LIMIT 1`, environment, from, to)
+	if err != nil {
+		return nil, err
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Verdict])
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return &list[0], nil
+}
