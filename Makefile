@@ -17,7 +17,7 @@ test: NEEDS = tests
 test: bootstrap build ## every test, with real Jest, pytest, PostgreSQL and Redis
 	scripts/test
 
-bench: bootstrap build ## compare with the checklist done by hand; writes bench/results.json
+bench: bootstrap build ## compare with the checklist done by hand, golang-migrate and pg_dump; writes bench/results.json
 	go run ./bench
 
 lint: bin/golangci-lint ## go vet, golangci-lint, formatting

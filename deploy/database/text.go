@@ -93,7 +93,7 @@ func WriteMigrated(out io.Writer, done Migrated) {
 			if a.Direction == history.Down {
 				word = "taken back"
 			}
-			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", a.Version, a.Name, word, count(a.Statements, "statement"), a.Duration.Round(time.Millisecond), attempts(a.Attempts))
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", a.Version, a.Name, word, finding.Count(a.Statements, "statement"), a.Duration.Round(time.Millisecond), attempts(a.Attempts))
 		}
 	})
 	switch {
@@ -187,7 +187,7 @@ func writeRun(out io.Writer, entries []history.Entry) {
 	fmt.Fprintln(out)
 	table(out, func(w io.Writer) {
 		for _, e := range entries {
-			statements := count(e.Statements, "statement")
+			statements := finding.Count(e.Statements, "statement")
 			if e.Done < e.Statements {
 				statements = fmt.Sprintf("%d of %s", e.Done, statements)
 			}
@@ -222,7 +222,7 @@ func WriteBackup(out io.Writer, b backup.Backup) {
 	if !b.Proven {
 		word = "NOT proven"
 	}
-	fmt.Fprintf(out, "%s: %s, %s, %s in %s\n", what, byteSize(b.Bytes), count(len(b.Tables), "table"), word, b.Duration.Round(10*time.Millisecond))
+	fmt.Fprintf(out, "%s: %s, %s, %s in %s\n", what, byteSize(b.Bytes), finding.Count(len(b.Tables), "table"), word, b.Duration.Round(10*time.Millisecond))
 	table(out, func(w io.Writer) {
 		for _, r := range b.Proof {
 			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", r.Name, rungWord(r), r.Duration.Round(time.Millisecond), r.Detail)
@@ -292,14 +292,6 @@ func versionName(v int64) string {
 		return "no version"
 	}
 	return fmt.Sprintf("version %d", v)
-}
-
-// count is a number of things: 1 statement, 2 statements.
-func count(n int, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return fmt.Sprintf("%d %s", n, noun)
 }
 
 func dash(text string) string {

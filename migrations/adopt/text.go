@@ -34,9 +34,9 @@ func (p *Plan) Text() string {
 	case p.Refused():
 		b.WriteString("cannot be taken over as it is\n")
 	case p.Empty():
-		fmt.Fprintf(&b, "nothing to take over, the database is at version %s\n", version(p.From))
+		fmt.Fprintf(&b, "nothing to take over, the database is at %s\n", version(p.From))
 	default:
-		fmt.Fprintf(&b, "%s to be taken over, version %s to %s\n", plural(len(p.entries), "migration", "migrations"), version(p.From), version(p.Version))
+		fmt.Fprintf(&b, "%s to be taken over, from %s to %s\n", plural(len(p.entries), "migration", "migrations"), version(p.From), version(p.Version))
 	}
 	if len(p.Evidence) > 0 {
 		b.WriteString("\nevidence\n")
@@ -51,7 +51,7 @@ func (p *Plan) Text() string {
 	for _, f := range p.Files {
 		number := "-"
 		if f.Version != nil {
-			number = version(*f.Version)
+			number = fmt.Sprint(*f.Version)
 		}
 		detail := f.By
 		if f.At != nil {
@@ -92,7 +92,7 @@ func trimLines(text string) string {
 
 func version(v int64) string {
 	if v == history.NoVersion {
-		return "none"
+		return "no version"
 	}
-	return fmt.Sprint(v)
+	return fmt.Sprintf("version %d", v)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/metaextract/pipeline/internal/pg"
 	"github.com/metaextract/pipeline/migrations/checksum"
+	"github.com/metaextract/pipeline/migrations/finding"
 )
 
 // Version is that of a server or a tool.
@@ -166,7 +167,7 @@ func Make(ctx context.Context, options Options) (b Backup, err error) {
 	}
 	if err := m.ladder.climb(ctx, RungDump, func(ctx context.Context) (string, error) {
 		err := m.dump(ctx)
-		return fmt.Sprintf("%d bytes, %d tables counted", b.Bytes, len(b.Tables)), err
+		return fmt.Sprintf("%d bytes, %s counted", b.Bytes, finding.Count(len(b.Tables), "table")), err
 	}); err != nil {
 		return b, err
 	}

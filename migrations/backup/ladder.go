@@ -18,6 +18,7 @@ import (
 	"github.com/metaextract/pipeline/internal/pg"
 	"github.com/metaextract/pipeline/migrations/catalog"
 	"github.com/metaextract/pipeline/migrations/checksum"
+	"github.com/metaextract/pipeline/migrations/finding"
 )
 
 // Rung is one step of the proof.
@@ -274,7 +275,7 @@ func (l *ladder) compare(ctx context.Context) error {
 			rows += t.Rows
 		}
 		detail, err := l.equal("what was restored", checksum.Compare(l.backup.Tables, got))
-		return fmt.Sprintf("%d tables, %d rows, %s", len(got), rows, detail), err
+		return fmt.Sprintf("%s, %s, %s", finding.Count(len(got), "table"), finding.Count(rows, "row"), detail), err
 	})
 	places := l.climb(ctx, RungSequences, func(ctx context.Context) (string, error) {
 		got, err := sequences(ctx, copied.conns[0])

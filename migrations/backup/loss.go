@@ -10,6 +10,7 @@ import (
 
 	"github.com/metaextract/pipeline/internal/pg"
 	"github.com/metaextract/pipeline/migrations/checksum"
+	"github.com/metaextract/pipeline/migrations/finding"
 )
 
 // Loss is what a database has that its backup has not: what is gone when the backup takes its place.
@@ -30,13 +31,13 @@ type TableLoss struct {
 func (t TableLoss) String() string {
 	switch {
 	case t.Then < 0:
-		return fmt.Sprintf("table %s with %d rows is not in the backup", t.Table, t.Now)
+		return fmt.Sprintf("table %s with %s is not in the backup", t.Table, finding.Count(t.Now, "row"))
 	case t.Now < 0:
-		return fmt.Sprintf("table %s is not there any more, and would come back with %d rows", t.Table, t.Then)
+		return fmt.Sprintf("table %s is not there any more, and would come back with %s", t.Table, finding.Count(t.Then, "row"))
 	case t.Now == t.Then:
-		return fmt.Sprintf("table %s has %d rows as in the backup, but not the same ones", t.Table, t.Now)
+		return fmt.Sprintf("table %s has %s as in the backup, but not the same", t.Table, finding.Count(t.Now, "row"))
 	}
-	return fmt.Sprintf("table %s has %d rows, and %d in the backup", t.Table, t.Now, t.Then)
+	return fmt.Sprintf("table %s has %s, and %d in the backup", t.Table, finding.Count(t.Now, "row"), t.Then)
 }
 
 // String is the loss for people, a line for each table.

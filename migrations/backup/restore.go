@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/metaextract/pipeline/internal/pg"
+	"github.com/metaextract/pipeline/migrations/finding"
 	"github.com/metaextract/pipeline/migrations/history"
 )
 
@@ -213,8 +214,8 @@ func (r *restore) alone(ctx context.Context, but ...uint32) error {
 		return err
 	}
 	if len(found) > 0 {
-		return fmt.Errorf("restore backup: %w: database %s has %d sessions of others: %s; stop what uses it, or have them terminated",
-			ErrConnected, r.name, len(found), strings.Join(found, ", "))
+		return fmt.Errorf("restore backup: %w: database %s has %s of others: %s; stop what uses it, or have them terminated",
+			ErrConnected, r.name, finding.Count(len(found), "session"), strings.Join(found, ", "))
 	}
 	return nil
 }

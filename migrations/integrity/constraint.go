@@ -147,7 +147,7 @@ func (c *check) foreignKeys(ctx context.Context) error {
 		}
 		if orphans > 0 {
 			c.found(finding.Finding{Name: OrphanedRows, Level: k.level(), Basis: finding.Measured, Object: k.object(),
-				Message: fmt.Sprintf("%s of %s.%s refer to what is not there (%s)", plural(orphans, "row"), k.Schema, k.Table, k.object()),
+				Message: fmt.Sprintf("%s of %s.%s refer to what is not there (%s)", finding.Count(orphans, "row"), k.Schema, k.Table, k.object()),
 				Fix:     "-- look at them:\n" + k.query("c.*") + ";"})
 		}
 	}

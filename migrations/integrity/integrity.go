@@ -114,11 +114,3 @@ func (c *check) look(ctx context.Context, sql string, row func(pgx.CollectableRo
 
 // users is the condition that a schema n is no system schema.
 const users = ` n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' `
-
-// plural is a number of things.
-func plural(n int64, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
-}

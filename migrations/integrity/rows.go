@@ -119,8 +119,8 @@ func (k condition) broken(rows int64) finding.Finding {
 	if k.Name == "" {
 		column := fmt.Sprintf("column %s.%s.%s", k.Schema, k.Table, k.column)
 		return finding.Finding{Name: NullInNotNull, Level: k.level(), Basis: finding.Measured, Object: column,
-			Message: fmt.Sprintf("%s of %s.%s hold null in %s, which refuses it", plural(rows, "row"), k.Schema, k.Table, column), Fix: look}
+			Message: fmt.Sprintf("%s of %s.%s hold null in %s, which refuses it", finding.Count(rows, "row"), k.Schema, k.Table, column), Fix: look}
 	}
 	return finding.Finding{Name: BrokenCheck, Level: k.level(), Basis: finding.Measured, Object: k.object(),
-		Message: fmt.Sprintf("%s of %s.%s break %s", plural(rows, "row"), k.Schema, k.Table, k.object()), Fix: look}
+		Message: fmt.Sprintf("%s of %s.%s break %s", finding.Count(rows, "row"), k.Schema, k.Table, k.object()), Fix: look}
 }
