@@ -2,17 +2,10 @@ package router
 
 import (
 	"context"
-	"sync"
 	"time"
 )
 
-// gate holds new requests while the router is paused. The zero value is open.
-type gate struct {
-	mu    sync.Mutex
-	pause *pause // nil: open
-	held  int
-}
-
+// pause holds new requests until it is over.
 type pause struct {
 	over  chan struct{} // closed when the pause ends
 	until time.Time
@@ -25,14 +18,45 @@ func (r *Router) Pause(limit time.Duration) error {
 	if limit <= 0 {
 		return invalid("a pause needs a limit", "say after how long requests may go on without Resume: 30s")
 	}
-	r.gate.close(limit)
+	r.change.Lock() // no handover is under way
+	defer r.change.Unlock()
+	if err := r.changeable(); err != nil {
+		return err
+	}
+	r.mu.Lock() // no request is between the choice of its slot and its count there
+	defer r.mu.Unlock()
+	if r.pause == nil {
+		r.pause = &pause{over: make(chan struct{})}
+	}
+	p := r.pause
+	p.until = time.Now().Add(limit)
+	// A timer is never stopped: it does nothing where its pause is over or was prolonged.
+	time.AfterFunc(limit, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.pause == p && !time.Now().Before(p.until) {
+			r.open()
+		}
+	})
 	return nil
 }
 
 // Resume lets held requests go on. It reports whether they were still held: false means that the limit passed first, and
 // that what was done meanwhile was not done in quiet.
 func (r *Router) Resume() (stillHeld bool) {
-	return r.gate.release()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.pause == nil {
+		return false
+	}
+	r.open()
+	return true
+}
+
+// open ends the pause. mu is held.
+func (r *Router) open() {
+	close(r.pause.over)
+	r.pause = nil
 }
 
 // Idle waits until no request is in flight on any slot, or until ctx ends, and returns how many were left. On a paused
@@ -42,66 +66,4 @@ func (r *Router) Idle(ctx context.Context) (left int) {
 		left += e.slot.flight.wait(ctx)
 	}
 	return left
-}
-
-func (g *gate) close(limit time.Duration) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.pause == nil {
-		g.pause = &pause{over: make(chan struct{})}
-	}
-	p := g.pause
-	p.until = time.Now().Add(limit)
-	// A timer is never stopped: it does nothing where its pause is over or was prolonged.
-	time.AfterFunc(limit, func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if g.pause == p && !time.Now().Before(p.until) {
-			g.end()
-		}
-	})
-}
-
-func (g *gate) release() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.pause == nil {
-		return false
-	}
-	g.end()
-	return true
-}
-
-func (g *gate) end() {
-	close(g.pause.over)
-	g.pause = nil
-}
-
-// pass returns once the gate is open; false when ctx ended first.
-func (g *gate) pass(ctx context.Context) bool {
-	g.mu.Lock()
-	if g.pause == nil {
-		g.mu.Unlock()
-		return true
-	}
-	over := g.pause.over
-	g.held++
-	g.mu.Unlock()
-	defer func() {
-		g.mu.Lock()
-		g.held--
-		g.mu.Unlock()
-	}()
-	select {
-	case <-over:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (g *gate) status() (paused bool, held int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.pause != nil, g.held
 }

@@ -1,10 +1,7 @@
 package router
 
 import (
-	"net"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"time"
 
 	"github.com/metaextract/pipeline/deploy"
@@ -12,13 +9,17 @@ import (
 
 // slot is a registered instance: where its components listen, its connections to them, and what it counted.
 type slot struct {
-	name     deploy.Slot
-	instance Registration
-	routes   Routes
-	proxies  map[string]*httputil.ReverseProxy // by component
-	upstream upstream
-	flight   flight
-	counts   counts
+	name      deploy.Slot
+	instance  Registration
+	routes    Routes
+	upstreams map[string]*upstream // by component
+	flight    flight
+	streams   streams
+	counts    counts
+	records   records
+	totals    *totals // of the slot's name: they outlive the instance
+
+	signature, release []string // values of the headers that say who answered
 }
 
 func newSlot(name deploy.Slot, instance Registration, r *Router) (*slot, error) {
@@ -27,103 +28,47 @@ func newSlot(name deploy.Slot, instance Registration, r *Router) (*slot, error) 
 		return nil, err
 	}
 	s := &slot{
-		name: name, instance: instance, routes: routes,
-		upstream: newUpstream(r.options.ResponseTimeout),
-		proxies:  make(map[string]*httputil.ReverseProxy, len(instance.Backends)),
+		name: name, instance: instance, routes: routes, upstreams: make(map[string]*upstream, len(instance.Backends)),
+		signature: []string{string(name)}, release: []string{instance.Release}, totals: r.totalsOf(name),
 	}
+	s.records.init(r.options.Records)
 	for _, backend := range instance.Backends {
-		endpoint, err := url.Parse(backend.URL)
-		if err != nil {
+		if s.upstreams[backend.Component], err = newUpstream(backend.Component, backend.URL); err != nil {
 			return nil, err
 		}
-		s.proxies[backend.Component] = newProxy(s, endpoint, r)
 	}
 	return s, nil
 }
 
-// serve proxies a request to the component that serves its path and counts how it ended.
-func (s *slot) serve(w http.ResponseWriter, request *http.Request) {
-	component, ok := s.routes.Component(request.URL.Path)
-	if !ok {
-		s.unrouted(w)
+// serve takes a request to the component that serves its path and counts how it ended.
+func (s *slot) serve(x *exchange) {
+	component, ok := s.routes.Component(x.request.URL.Path)
+	if !ok || x.request.Method == http.MethodConnect {
+		s.counts.unrouted.Add(1)
+		x.sign(x.w.Header())
+		http.Error(x.w, "no component of this release serves this path", http.StatusNotFound)
 		return
 	}
-	started := time.Now()
-	answer := &answer{ResponseWriter: w}
+	x.upstream = s.upstreams[component]
+	whole := false
 	defer func() {
-		// ReverseProxy panics with http.ErrAbortHandler when an answer breaks off half way, so that net/http cuts the
-		// client's connection: the client must not take half an answer for a whole one. Any other panic is a bug and goes on too.
-		cause := recover()
-		if cause != nil {
-			answer.outcome = truncated
-			if request.Context().Err() != nil {
-				answer.outcome = clientAborted
-			}
+		if !whole && x.outcome == answered { // a panic that is not ours
+			x.outcome = truncated
 		}
-		s.counts.ended(answer.outcome, answer.status, time.Since(started))
-		if cause != nil {
-			panic(cause)
-		}
+		x.router.ended(x, time.Since(x.started))
 	}()
-	s.proxies[component].ServeHTTP(answer, request)
+	x.run()
+	whole = true
 }
 
-func (s *slot) unrouted(w http.ResponseWriter) {
-	s.counts.unrouted.Add(1)
-	s.sign(w.Header())
-	http.Error(w, "no component of this release serves this path", http.StatusNotFound)
-}
-
-// sign says who answers.
-func (s *slot) sign(header http.Header) {
-	header.Set(SlotHeader, string(s.name))
-	header.Set(ReleaseHeader, s.instance.Release)
-}
-
-// upstream is a slot's connections to its components.
-//
-// A kept connection may be closed by the application at the moment the router writes a request into it, and then nobody
-// knows whether the request was worked on (golang/go#22158). net/http sends such a request again only where doing it twice
-// is harmless: GET, HEAD, OPTIONS, TRACE without a body. Every other request gets a connection of its own, which no server
-// closes for being idle: a POST costs a handshake (tens of microseconds beside the application) and is never lost.
-type upstream struct {
-	kept  *http.Transport // for requests that net/http repeats
-	fresh *http.Transport // for all others
-}
-
-func newUpstream(responseTimeout time.Duration) upstream {
-	kept := &http.Transport{
-		Proxy:                  nil, // HTTP_PROXY is about the outside
-		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		DisableCompression:     true, // pass on what the two sides negotiate
-		MaxIdleConnsPerHost:    upstreamIdleConns,
-		IdleConnTimeout:        upstreamIdle,
-		ResponseHeaderTimeout:  responseTimeout,
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: maxHeader * 4,
+func (s *slot) closeIdle() {
+	for _, u := range s.upstreams {
+		u.closeIdle()
 	}
-	fresh := kept.Clone()
-	fresh.DisableKeepAlives = true
-	return upstream{kept: kept, fresh: fresh}
 }
 
-// RoundTrip implements http.RoundTripper.
-func (u upstream) RoundTrip(request *http.Request) (*http.Response, error) {
-	if repeatable(request) {
-		return u.kept.RoundTrip(request)
+func (s *slot) retire() {
+	for _, u := range s.upstreams {
+		u.retire()
 	}
-	return u.fresh.RoundTrip(request)
-}
-
-func (u upstream) close() {
-	u.kept.CloseIdleConnections()
-	u.fresh.CloseIdleConnections()
-}
-
-func repeatable(request *http.Request) bool {
-	switch request.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return request.Body == nil || request.Body == http.NoBody
-	}
-	return false
 }

@@ -19,11 +19,14 @@ type state struct {
 	Version int         `json:"version"`
 	Salt    string      `json:"salt"`
 	Slots   []slotState `json:"slots"`
+	Routing *Routing    `json:"routing,omitempty"`
+	Mirror  *Mirror     `json:"mirror,omitempty"`
 }
 
 type slotState struct {
-	Slot   deploy.Slot `json:"slot"`
-	Weight int         `json:"weight"`
+	Slot     deploy.Slot `json:"slot"`
+	Weight   int         `json:"weight"`
+	Draining bool        `json:"draining,omitempty"`
 	Registration
 }
 
@@ -45,6 +48,16 @@ func Load(path string, options Options) (*Router, error) {
 	return r, nil
 }
 
+// Continue is a router with the table that another process handed over. It writes the table to Options.State.
+func Continue(table []byte, options Options) (*Router, error) {
+	r := New(options)
+	next, err := parseState(table, r)
+	if err != nil {
+		return nil, fmt.Errorf("take over the table: %w", err)
+	}
+	return r, r.swap(next)
+}
+
 func parseState(data []byte, r *Router) (*table, error) {
 	var file state
 	if err := json.Unmarshal(data, &file); err != nil {
@@ -53,7 +66,7 @@ func parseState(data []byte, r *Router) (*table, error) {
 	if file.Version != stateVersion {
 		return nil, fmt.Errorf("it has format %d, this program reads %d", file.Version, stateVersion)
 	}
-	var entries []entry
+	next := &table{salt: file.Salt}
 	sum := 0
 	seen := map[deploy.Slot]bool{}
 	for _, s := range file.Slots {
@@ -69,22 +82,46 @@ func parseState(data []byte, r *Router) (*table, error) {
 			return nil, fmt.Errorf("slot %s: %w", s.Slot, err)
 		}
 		sum += s.Weight
-		entries = append(entries, entry{slot: loaded, weight: s.Weight})
+		next.entries = append(next.entries, entry{slot: loaded, weight: s.Weight, draining: s.Draining && s.Weight == 0})
 	}
 	if sum != 0 && sum != 100 {
 		return nil, fmt.Errorf("the weights add up to %d", sum)
 	}
-	return newTable(file.Salt, entries...), nil
+	if file.Routing != nil {
+		if err := file.Routing.check(); err != nil {
+			return nil, err
+		}
+		next.routing = *file.Routing
+	}
+	if file.Mirror != nil {
+		if err := file.Mirror.check(); err != nil {
+			return nil, err
+		}
+		next.mirror = file.Mirror.start(&r.mirrored, r.options.ResponseTimeout)
+	}
+	next.compile(r.exposed)
+	return next, nil
+}
+
+func (t *table) marshal() ([]byte, error) {
+	file := state{Version: stateVersion, Salt: t.salt, Slots: []slotState{}}
+	for _, e := range t.entries {
+		file.Slots = append(file.Slots, slotState{Slot: e.slot.name, Weight: e.weight, Draining: e.draining, Registration: e.slot.instance})
+	}
+	if len(t.routing.Rules)+len(t.routing.Experiments) > 0 {
+		file.Routing = &t.routing
+	}
+	if t.mirror != nil {
+		mirror := t.mirror.Mirror
+		file.Mirror = &mirror
+	}
+	return json.MarshalIndent(file, "", "  ")
 }
 
 // writeState replaces the file: a reader, or a router that starts after a power cut, sees the old state or the new one
 // whole. It is for its owner only, since it says where the application listens.
 func writeState(path string, t *table) error {
-	file := state{Version: stateVersion, Salt: t.salt, Slots: []slotState{}}
-	for _, e := range t.entries {
-		file.Slots = append(file.Slots, slotState{Slot: e.slot.name, Weight: e.weight, Registration: e.slot.instance})
-	}
-	data, err := json.MarshalIndent(file, "", "  ")
+	data, err := t.marshal()
 	if err != nil {
 		return err
 	}

@@ -124,6 +124,7 @@ func TestTheStateFileIsWholeAtEveryMoment(t *testing.T) {
 func FuzzLoad(f *testing.F) {
 	f.Add([]byte(`{"version": 1, "salt": "s", "slots": [{"slot": "blue", "weight": 100, "release": "v1", "backends": [{"component": "a", "url": "http://127.0.0.1:1", "routes": ["/"]}]}]}`))
 	f.Add([]byte(`{"version": 1, "slots": []}`))
+	f.Add([]byte(`{"version": 1, "slots": [], "routing": {"rules": [{"name": "r", "match": {"percent": 5}, "experiment": "e"}], "experiments": [{"name": "e", "variants": [{"name": "a", "weight": 50, "slot": "blue"}, {"name": "b", "weight": 50, "slot": "green"}]}]}, "mirror": {"slot": "green", "percent": 1}}`))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		path := filepath.Join(t.TempDir(), "router.json")
 		require.NoError(t, os.WriteFile(path, content, 0o600))

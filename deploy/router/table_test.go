@@ -28,7 +28,7 @@ func TestRaisingAWeightMovesNobodyAwayFromTheSlotThatGrows(t *testing.T) {
 		}
 		point := share(id, salt)
 		before, after := splitOf(salt, low).at(point), splitOf(salt, high).at(point)
-		return before.name != deploy.Green || after.name == deploy.Green
+		return before.slot.name != deploy.Green || after.slot.name == deploy.Green
 	}
 	require.NoError(t, quick.Check(law, &quick.Config{MaxCount: 20_000}))
 }
@@ -37,7 +37,7 @@ func TestACohortStaysOnItsSlotWhileWeightsStay(t *testing.T) {
 	law := func(id, salt string, weight uint8) bool {
 		green := int(weight) % 101
 		first, again := splitOf(salt, green), splitOf(salt, green)
-		return first.at(share(id, salt)).name == again.at(share(id, salt)).name
+		return first.at(share(id, salt)).slot.name == again.at(share(id, salt)).slot.name
 	}
 	require.NoError(t, quick.Check(law, nil))
 }
@@ -47,8 +47,8 @@ func TestSharesAreAsWeightedAndUnrelatedBetweenSalts(t *testing.T) {
 	green, both := 0, 0
 	for i := range n {
 		id := fmt.Sprintf("client-%d", i)
-		first := splitOf("monday", 10).at(share(id, "monday")).name == deploy.Green
-		second := splitOf("tuesday", 10).at(share(id, "tuesday")).name == deploy.Green
+		first := splitOf("monday", 10).at(share(id, "monday")).slot.name == deploy.Green
+		second := splitOf("tuesday", 10).at(share(id, "tuesday")).slot.name == deploy.Green
 		if first {
 			green++
 		}
@@ -73,24 +73,28 @@ func TestEveryPointBelongsToASlot(t *testing.T) {
 
 func TestACookieIsSetOnlyWhileTrafficIsSplit(t *testing.T) {
 	request := httptest.NewRequest(http.MethodGet, "/", nil)
-	chosen, id := splitOf("s", 0).pick(request)
-	require.Equal(t, deploy.Blue, chosen.name)
-	require.Empty(t, id)
+	chosen := choose(splitOf("s", 0), request)
+	require.Equal(t, deploy.Blue, chosen.slot.name)
+	require.Empty(t, chosen.newCohort)
 
-	chosen, id = splitOf("s", 50).pick(request)
-	require.NotEmpty(t, id)
-	request.AddCookie(&http.Cookie{Name: CohortCookie, Value: id})
-	again, renewed := splitOf("s", 50).pick(request)
-	require.Empty(t, renewed)
-	require.Equal(t, chosen.name, again.name)
+	chosen = choose(splitOf("s", 50), request)
+	require.NotEmpty(t, chosen.newCohort)
+	request.AddCookie(&http.Cookie{Name: CohortCookie, Value: chosen.newCohort})
+	again := choose(splitOf("s", 50), request)
+	require.Empty(t, again.newCohort)
+	require.Equal(t, chosen.slot.name, again.slot.name)
+	require.Equal(t, chosen.cohort, again.cohort)
 }
 
 func TestAnOverlongCohortIsReplaced(t *testing.T) {
 	request := httptest.NewRequest(http.MethodGet, "/", nil)
 	request.AddCookie(&http.Cookie{Name: CohortCookie, Value: rand.Text() + rand.Text() + rand.Text()})
-	_, id := splitOf("s", 50).pick(request)
-	require.NotEmpty(t, id)
+	require.NotEmpty(t, choose(splitOf("s", 50), request).newCohort)
 }
+
+var byHeaders = Identity{}.canonical()
+
+func choose(t *table, request *http.Request) choice { return t.pick(request, &byHeaders, false) }
 
 func TestTheLongestPrefixWins(t *testing.T) {
 	routes, err := NewRoutes([]deploy.Unit{

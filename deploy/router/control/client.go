@@ -54,6 +54,12 @@ const drainSlack = 2 * time.Second
 // Drain implements deploy.Splitter. The router is told ctx's deadline and answers at it, so that how many are left is
 // known; only a cancellation breaks the call off.
 func (c *Client) Drain(ctx context.Context, slot deploy.Slot) (left int, err error) {
+	drained, err := c.DrainSlot(ctx, slot)
+	return drained.Left, err
+}
+
+// DrainSlot is Router.DrainSlot, in the way of Drain.
+func (c *Client) DrainSlot(ctx context.Context, slot deploy.Slot) (drained router.Drained, err error) {
 	var limit limitMessage
 	calling := ctx
 	if deadline, ok := ctx.Deadline(); ok {
@@ -67,17 +73,16 @@ func (c *Client) Drain(ctx context.Context, slot deploy.Slot) (left int, err err
 			}
 		})()
 	}
-	var answer leftMessage
-	if err := c.call(calling, http.MethodPost, "drain", slot, limit, &answer); err != nil {
+	if err := c.call(calling, http.MethodPost, "drain", slot, limit, &drained); err != nil {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("drain slot %s: %w", slot, context.Cause(ctx))
 		}
-		return 0, err
+		return drained, err
 	}
-	if answer.Left > 0 {
-		return answer.Left, fmt.Errorf("drain slot %s: %d requests in flight: %w", slot, answer.Left, context.DeadlineExceeded)
+	if drained.Left > 0 {
+		return drained, fmt.Errorf("drain slot %s: %d requests in flight: %w", slot, drained.Left, context.DeadlineExceeded)
 	}
-	return 0, nil
+	return drained, nil
 }
 
 // Remove implements deploy.Splitter.
@@ -104,10 +109,99 @@ func (c *Client) Status(ctx context.Context) (router.Status, error) {
 	return status, err
 }
 
+// SetRules is Router.SetRules.
+func (c *Client) SetRules(ctx context.Context, routing router.Routing) error {
+	if routing.Rules == nil {
+		routing.Rules = []router.Rule{}
+	}
+	return c.call(ctx, http.MethodPut, "rules", "", routing, nil)
+}
+
+// Rules is Router.Rules.
+func (c *Client) Rules(ctx context.Context) (routing router.Routing, err error) {
+	err = c.call(ctx, http.MethodGet, "rules", "", nil, &routing)
+	return routing, err
+}
+
+// SetMirror is Router.SetMirror.
+func (c *Client) SetMirror(ctx context.Context, mirror *router.Mirror) error {
+	if mirror == nil {
+		return c.call(ctx, http.MethodDelete, "mirror", "", nil, nil)
+	}
+	return c.call(ctx, http.MethodPut, "mirror", "", mirror, nil)
+}
+
+// pollWait is how long Records waits in one request. The end of ctx is no error there, and a request that it cuts off would
+// lose what the router has just answered.
+const pollWait = 10 * time.Second
+
+// Records is Router.Records. A reader that was killed goes on with the last cursor it kept.
+func (c *Client) Records(ctx context.Context, slot deploy.Slot, from router.Cursor, limit int) (batch router.Batch, err error) {
+	p := poll{from: from, limit: limit, wait: pollWait}
+	batch.Next, batch.Records = from, []router.Record{}
+	for len(batch.Records) == 0 && batch.Lost == 0 && ctx.Err() == nil {
+		if deadline, ok := ctx.Deadline(); ok {
+			p.wait = max(0, min(pollWait, time.Until(deadline)))
+		}
+		p.from = batch.Next
+		next, err := c.poll(ctx, slot, p)
+		if err != nil && ctx.Err() == nil {
+			return batch, err
+		}
+		if err == nil {
+			next.Restart = next.Restart || batch.Restart
+			batch = next
+		}
+	}
+	return batch, nil
+}
+
+// poll waits a little longer than the router does.
+func (c *Client) poll(ctx context.Context, slot deploy.Slot, p poll) (batch router.Batch, err error) {
+	patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.wait+drainSlack)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			cancel()
+		}
+	})()
+	err = c.call(patient, http.MethodGet, "records", slot, p, &batch)
+	return batch, err
+}
+
+// WriteMetrics is Router.WriteMetrics.
+func (c *Client) WriteMetrics(ctx context.Context, to io.Writer) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://router"+version+"/metrics", http.NoBody)
+	if err != nil {
+		return err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return c.unreachable(ctx, err)
+	}
+	defer response.Body.Close()
+	_, err = io.Copy(to, io.LimitReader(response.Body, maxAnswer))
+	return err
+}
+
+func (c *Client) unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var operation *net.OpError
+	if errors.As(err, &operation) && operation.Op == "dial" {
+		return fmt.Errorf("reach the router at %s: %w; is it running?", c.socket, operation.Err)
+	}
+	return fmt.Errorf("ask the router at %s: %w", c.socket, err)
+}
+
 func (c *Client) call(ctx context.Context, method, noun string, slot deploy.Slot, message, into any) error {
-	path := "/" + noun
+	path := version + "/" + noun
 	if slot != "" {
 		path += "/" + url.PathEscape(string(slot))
+	}
+	if p, ok := message.(poll); ok {
+		path, message = path+"?"+p.query(), nil
 	}
 	var body io.Reader
 	if message != nil {
@@ -123,17 +217,10 @@ func (c *Client) call(ctx context.Context, method, noun string, slot deploy.Slot
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		var operation *net.OpError
-		if errors.As(err, &operation) && operation.Op == "dial" {
-			return fmt.Errorf("reach the router at %s: %w; is it running?", c.socket, operation.Err)
-		}
-		return fmt.Errorf("ask the router at %s: %w", c.socket, err)
+		return c.unreachable(ctx, err)
 	}
 	defer response.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(response.Body, maxMessage))
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
 		return fmt.Errorf("read the answer of the router at %s: %w", c.socket, err)
 	}

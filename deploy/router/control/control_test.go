@@ -146,7 +146,7 @@ func TestOnlyItsOwnerMayUseTheSocket(t *testing.T) {
 func TestASocketIsTakenOverFromADeadRouterOnly(t *testing.T) {
 	socket := listen(t, router.New(router.Options{}))
 	_, err := control.Listen(socket)
-	require.ErrorContains(t, err, "another router answers there; stop it or use another socket")
+	require.ErrorContains(t, err, "another router answers there; stop it, take over from it, or use another socket")
 
 	dead := socket + "d"
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: dead, Net: "unix"})
@@ -180,19 +180,25 @@ func TestRequestsThatAreNotUnderstoodChangeNothing(t *testing.T) {
 		status             int
 		text               string
 	}{
-		"mistyped key":     {"PUT", "/slots/blue", strings.Replace(good, "release", "relaese", 1), 400, `unknown field \"relaese\"`},
-		"cut off":          {"PUT", "/slots/blue", good[:30], 400, "not what this endpoint reads"},
-		"two values":       {"PUT", "/slots/blue", good + good, 400, "more than one JSON value"},
-		"nothing":          {"PUT", "/slots/blue", "", 400, "no component with routes"},
-		"too much":         {"PUT", "/slots/blue", strings.Repeat(" ", 1<<20+1), 400, "over 1 MiB"},
-		"not a URL":        {"PUT", "/slots/blue", strings.Replace(good, "http://127.0.0.1:1", "127.0.0.1", 1), 400, "give one like http://"},
-		"component twice":  {"PUT", "/slots/blue", strings.Replace(good, "}]}", `}, {"component": "app", "url": "http://127.0.0.1:1", "routes": ["/x"]}]}`, 1), 400, "app is there twice"},
-		"unknown slot":     {"PUT", "/weights", `{"blue": 100}`, 404, "register an instance in it first"},
-		"fractions":        {"PUT", "/weights", `{"blue": 99.5}`, 400, "not what this endpoint reads"},
-		"negative limit":   {"POST", "/pause", `{"limit_ms": -1}`, 400, "give milliseconds"},
-		"overflow":         {"POST", "/drain/blue", `{"limit_ms": 9223372036854775807}`, 400, "give milliseconds"},
-		"pause of nothing": {"POST", "/pause", `{}`, 400, "a pause needs a limit"},
-		"another verb":     {"PATCH", "/weights", `{}`, 404, "there is no PATCH /weights"},
+		"mistyped key":     {"PUT", "/v1/slots/blue", strings.Replace(good, "release", "relaese", 1), 400, `unknown field \"relaese\"`},
+		"cut off":          {"PUT", "/v1/slots/blue", good[:30], 400, "not what this endpoint reads"},
+		"two values":       {"PUT", "/v1/slots/blue", good + good, 400, "more than one JSON value"},
+		"nothing":          {"PUT", "/v1/slots/blue", "", 400, "no component with routes"},
+		"too much":         {"PUT", "/v1/slots/blue", strings.Repeat(" ", 1<<20+1), 400, "over 1 MiB"},
+		"not a URL":        {"PUT", "/v1/slots/blue", strings.Replace(good, "http://127.0.0.1:1", "127.0.0.1", 1), 400, "give one like http://"},
+		"component twice":  {"PUT", "/v1/slots/blue", strings.Replace(good, "}]}", `}, {"component": "app", "url": "http://127.0.0.1:1", "routes": ["/x"]}]}`, 1), 400, "app is there twice"},
+		"unknown slot":     {"PUT", "/v1/weights", `{"blue": 100}`, 404, "register an instance in it first"},
+		"fractions":        {"PUT", "/v1/weights", `{"blue": 99.5}`, 400, "not what this endpoint reads"},
+		"negative limit":   {"POST", "/v1/pause", `{"limit_ms": -1}`, 400, "give milliseconds"},
+		"overflow":         {"POST", "/v1/drain/blue", `{"limit_ms": 9223372036854775807}`, 400, "give milliseconds"},
+		"pause of nothing": {"POST", "/v1/pause", `{}`, 400, "a pause needs a limit"},
+		"no rules":         {"PUT", "/v1/rules", `{}`, 400, "there are no rules"},
+		"a mistyped match": {"PUT", "/v1/rules", `{"rules": [{"name": "r", "match": {"heder": {}}, "slot": "blue"}]}`, 400, `unknown field \"heder\"`},
+		"a mirror of none": {"PUT", "/v1/mirror", `{}`, 400, "which is not the name of a slot"},
+		"a cursor of text": {"GET", "/v1/records/blue?after=x", ``, 400, "after is"},
+		"another version":  {"GET", "/v2/status", ``, 404, "there is no GET /v2/status"},
+		"no socket":        {"POST", "/v1/handover", ``, 409, "the router serves no control socket"},
+		"another verb":     {"PATCH", "/v1/weights", `{}`, 404, "there is no PATCH /v1/weights"},
 	} {
 		recorder := httptest.NewRecorder()
 		server.ServeHTTP(recorder, httptest.NewRequest(c.method, c.path, strings.NewReader(c.body)))
@@ -207,12 +213,17 @@ func TestRequestsThatAreNotUnderstoodChangeNothing(t *testing.T) {
 
 // Whatever is sent, the answer is JSON, a refusal says what to do, and the weights still add up.
 func FuzzControl(f *testing.F) {
-	f.Add("PUT", "/slots/blue", []byte(`{"release": "v1", "backends": [{"component": "app", "url": "http://127.0.0.1:1", "routes": ["/"]}]}`))
-	f.Add("PUT", "/weights", []byte(`{"blue": 100}`))
-	f.Add("PUT", "/weights", []byte(`{"blue": 50, "green": 50}`))
-	f.Add("DELETE", "/slots/green", []byte(``))
-	f.Add("POST", "/drain/green", []byte(`{"limit_ms": 1}`))
-	f.Add("POST", "/resume", []byte(``))
+	f.Add("PUT", "/v1/slots/blue", []byte(`{"release": "v1", "backends": [{"component": "app", "url": "http://127.0.0.1:1", "routes": ["/"]}]}`))
+	f.Add("PUT", "/v1/weights", []byte(`{"blue": 100}`))
+	f.Add("PUT", "/v1/weights", []byte(`{"blue": 50, "green": 50}`))
+	f.Add("DELETE", "/v1/slots/green", []byte(``))
+	f.Add("POST", "/v1/drain/green", []byte(`{"limit_ms": 1}`))
+	f.Add("POST", "/v1/resume", []byte(``))
+	f.Add("PUT", "/v1/rules", []byte(`{"rules": [{"name": "r", "match": {"percent": 5, "countries": ["NZ"]}, "slot": "green"}]}`))
+	f.Add("PUT", "/v1/rules", []byte(`{"rules": [{"name": "r", "match": {}, "experiment": "e"}], "experiments": [{"name": "e", "variants": [{"name": "a", "weight": 50, "slot": "blue"}, {"name": "b", "weight": 50, "slot": "green"}]}]}`))
+	f.Add("PUT", "/v1/mirror", []byte(`{"slot": "green", "percent": 5, "ignore": ["**.at"]}`))
+	f.Add("GET", "/v1/records/green?after=1", []byte(``))
+	f.Add("GET", "/v1/metrics", []byte(``))
 	f.Fuzz(func(t *testing.T, method, path string, body []byte) {
 		r := router.New(router.Options{})
 		require.NoError(t, r.Register(t.Context(), instance(t, deploy.Green, "v1", "http://127.0.0.1:1")))
@@ -227,6 +238,9 @@ func FuzzControl(f *testing.F) {
 			return // http.ServeMux cleans the path
 		}
 		data, _ := io.ReadAll(recorder.Body)
+		if recorder.Header().Get("Content-Type") == router.MetricsType {
+			return
+		}
 		require.True(t, json.Valid(data), "%s", data)
 		if recorder.Code != http.StatusOK {
 			var refused router.Error
@@ -239,4 +253,61 @@ func FuzzControl(f *testing.F) {
 		}
 		require.Equal(t, 100, sum)
 	})
+}
+
+func TestRulesMirrorsRecordsAndMetricsCrossTheSocket(t *testing.T) {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
+	t.Cleanup(app.Close)
+	r := router.New(router.Options{})
+	client := control.NewClient(listen(t, r))
+	ctx := t.Context()
+	require.NoError(t, client.Register(ctx, instance(t, deploy.Blue, "v1", app.URL)))
+	require.NoError(t, client.Shift(ctx, map[deploy.Slot]int{deploy.Blue: 100}))
+
+	routing := router.Routing{Rules: []router.Rule{{Name: "nz", Match: router.Match{Countries: []string{"NZ"}}, Slot: deploy.Green}}}
+	require.NoError(t, client.SetRules(ctx, routing))
+	got, err := client.Rules(ctx)
+	require.NoError(t, err)
+	require.Equal(t, routing, got)
+	near := r.SetRules(ctx, router.Routing{Rules: []router.Rule{{Name: "r"}}})
+	require.Equal(t, near, client.SetRules(ctx, router.Routing{Rules: []router.Rule{{Name: "r"}}}))
+	require.NoError(t, client.SetRules(ctx, router.Routing{}))
+	require.Empty(t, r.Rules().Rules)
+
+	require.NoError(t, client.SetMirror(ctx, &router.Mirror{Slot: deploy.Green, Percent: 1}))
+	require.NotNil(t, r.Stats().Mirror)
+	require.NoError(t, client.SetMirror(ctx, nil))
+	require.Nil(t, r.Stats().Mirror)
+
+	public := httptest.NewServer(r)
+	t.Cleanup(public.Close)
+	read := make(chan router.Batch, 1)
+	go func() {
+		batch, err := client.Records(context.Background(), deploy.Blue, router.Cursor{}, 0)
+		if err == nil {
+			read <- batch
+		}
+	}()
+	response, err := http.Get(public.URL + "/a/1")
+	require.NoError(t, err)
+	response.Body.Close()
+	batch := <-read
+	require.Len(t, batch.Records, 1)
+	require.Equal(t, "GET /a/:id", batch.Records[0].Route)
+	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	none, err := client.Records(short, deploy.Blue, batch.Next, 0)
+	require.NoError(t, err, "nothing new is no error")
+	require.Empty(t, none.Records)
+	require.Equal(t, batch.Next, none.Next)
+	canceled, leave := context.WithCancel(ctx)
+	time.AfterFunc(20*time.Millisecond, leave)
+	_, err = client.Records(canceled, deploy.Blue, batch.Next, 0)
+	require.NoError(t, err)
+	_, err = client.Records(ctx, deploy.Green, router.Cursor{}, 0)
+	require.ErrorContains(t, err, "slot green is not registered")
+
+	var metrics strings.Builder
+	require.NoError(t, client.WriteMetrics(ctx, &metrics))
+	require.Contains(t, metrics.String(), `pipeline_router_requests_total{slot="blue",class="ok"} 1`)
 }

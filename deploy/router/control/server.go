@@ -2,14 +2,12 @@ package control
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/metaextract/pipeline/deploy"
@@ -20,22 +18,47 @@ import (
 type Server struct {
 	router  *router.Router
 	handler http.Handler
+
+	mu       sync.Mutex
+	listener net.Listener  // what Serve was given
+	handed   chan struct{} // closed when another process has taken over
 }
 
 // NewServer makes the control of a router.
 func NewServer(r *router.Router) *Server {
-	s := &Server{router: r}
+	s := &Server{router: r, handed: make(chan struct{})}
 	mux := http.NewServeMux()
-	mux.HandleFunc("PUT /slots/{slot}", answer(s.put))
-	mux.HandleFunc("DELETE /slots/{slot}", answer(s.remove))
-	mux.HandleFunc("PUT /weights", answer(s.weights))
-	mux.HandleFunc("POST /drain/{slot}", answer(s.drain))
-	mux.HandleFunc("POST /pause", answer(s.pause))
-	mux.HandleFunc("POST /resume", answer(s.resume))
-	mux.HandleFunc("GET /status", answer(s.status))
+	for pattern, endpoint := range map[string]func(*http.Request) (any, error){
+		"PUT /slots/{slot}":    s.put,
+		"DELETE /slots/{slot}": s.remove,
+		"PUT /weights":         s.weights,
+		"POST /drain/{slot}":   s.drain,
+		"POST /pause":          s.pause,
+		"POST /resume":         s.resume,
+		"GET /rules":           s.rules,
+		"PUT /rules":           s.setRules,
+		"PUT /mirror":          s.setMirror,
+		"DELETE /mirror":       s.endMirror,
+		"GET /status":          s.status,
+		"GET /records/{slot}":  s.records,
+	} {
+		mux.HandleFunc(within(pattern), answer(endpoint))
+	}
+	mux.Handle(within("GET /metrics"), r.Metrics())
+	mux.HandleFunc(within("POST /handover"), s.handover)
 	mux.HandleFunc("/", answer(nowhere))
 	s.handler = mux
 	return s
+}
+
+// within puts a pattern's path under the protocol's version.
+func within(pattern string) string {
+	for i := range len(pattern) {
+		if pattern[i] == ' ' {
+			return pattern[:i+1] + version + pattern[i+1:]
+		}
+	}
+	return version + pattern
 }
 
 // ServeHTTP implements http.Handler.
@@ -46,9 +69,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 // stopGrace is how long a control request may take to end; a drain is cut off.
 const stopGrace = time.Second
 
-// Serve answers on the listener until ctx ends.
+// Serve answers on the listener until ctx ends or another process has taken over from the router.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	s.mu.Lock()
+	s.listener = listener
+	s.mu.Unlock()
 	// Requests end with ctx: a drain would otherwise hold up the end of the router.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	server := &http.Server{
 		Handler: s, ReadHeaderTimeout: stopGrace * 5, MaxHeaderBytes: 8 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx },
@@ -57,78 +85,47 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	go func() { ended <- server.Serve(listener) }()
 	select {
 	case err := <-ended:
+		select {
+		case <-s.handed:
+			return nil
+		default:
+		}
 		return fmt.Errorf("serve control on %s: %w", listener.Addr(), err)
+	case <-s.handed:
+		if mine, ok := listener.(*socket); ok {
+			_ = mine.leave()
+		}
 	case <-ctx.Done():
 	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
-	defer cancel()
+	cancel()
+	grace, done := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+	defer done()
 	_ = server.Shutdown(grace)
 	_ = server.Close()
 	<-ended //nolint:errcheck // http.ErrServerClosed; the listener is closed then
 	return nil
 }
 
-// Listen makes the socket, which only its owner can connect to. A socket that a dead router left behind is replaced; one
-// that is answered is an error.
-//
-// The socket is made under another name and renamed once its permissions are set: between bind and chmod it would have
-// those of the umask, and a rename cannot delete a socket that another router has just made.
-func Listen(path string) (net.Listener, error) {
-	dialer := net.Dialer{Timeout: time.Second}
-	if connection, err := dialer.DialContext(context.Background(), "unix", path); err == nil {
-		_ = connection.Close()
-		return nil, fmt.Errorf("listen on %s: another router answers there; stop it or use another socket", path)
-	}
-	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket == 0 {
-		return nil, fmt.Errorf("listen on %s: it exists and is no socket; move it away or use another path", path)
-	}
-	making := filepath.Join(filepath.Dir(path), "."+rand.Text()[:8])
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: making, Net: "unix"})
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", path, err)
-	}
-	listener.SetUnlinkOnClose(false)
-	err = os.Chmod(making, 0o600)
-	if err == nil {
-		err = os.Rename(making, path)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("listen on %s: %w", path, err), listener.Close(), os.Remove(making))
-	}
-	return &socket{UnixListener: listener, path: path}, nil
-}
-
-// socket removes its file when it is closed.
-type socket struct {
-	*net.UnixListener
-	path string
-}
-
-// Close implements net.Listener.
-func (s *socket) Close() error {
-	err := s.UnixListener.Close()
-	if err == nil {
-		_ = os.Remove(s.path)
-	}
-	return err
-}
-
 // answer writes what an endpoint returns as JSON.
 func answer(endpoint func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, request *http.Request) {
 		result, err := endpoint(request)
-		status := http.StatusOK
-		if err != nil {
-			var refused *router.Error
-			if !errors.As(err, &refused) {
-				refused = &router.Error{What: err.Error(), Do: "read the router's log"}
-			}
-			result, status = refused, statusOf(refused.Reason)
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(result) // the client is gone
+		write(w, result, err)
 	}
+}
+
+func write(w http.ResponseWriter, result any, err error) {
+	status := http.StatusOK
+	if err != nil {
+		var refused *router.Error
+		if !errors.As(err, &refused) {
+			refused = &router.Error{What: err.Error(), Do: "read the router's log"}
+		}
+		result, status = refused, statusOf(refused.Reason)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(result) // the client is gone
 }
 
 var done = struct{}{}
@@ -164,11 +161,11 @@ func (s *Server) drain(request *http.Request) (any, error) {
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	left, err := s.router.Drain(ctx, slotOf(request))
+	drained, err := s.router.DrainSlot(ctx, slotOf(request))
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = nil // the client knows by what is left
 	}
-	return leftMessage{left}, err
+	return drained, err
 }
 
 func (s *Server) pause(request *http.Request) (any, error) {
@@ -181,7 +178,42 @@ func (s *Server) pause(request *http.Request) (any, error) {
 
 func (s *Server) resume(*http.Request) (any, error) { return heldMessage{s.router.Resume()}, nil }
 
+func (s *Server) rules(*http.Request) (any, error) { return s.router.Rules(), nil }
+
+func (s *Server) setRules(request *http.Request) (any, error) {
+	var routing router.Routing
+	if err := decode(request.Body, &routing); err != nil {
+		return nil, err
+	}
+	if routing.Rules == nil {
+		return nil, &router.Error{Reason: router.Invalid, What: "there are no rules", Do: `send {"rules": []} to have none`}
+	}
+	return done, s.router.SetRules(request.Context(), routing)
+}
+
+func (s *Server) setMirror(request *http.Request) (any, error) {
+	var mirror router.Mirror
+	if err := decode(request.Body, &mirror); err != nil {
+		return nil, err
+	}
+	return done, s.router.SetMirror(request.Context(), &mirror)
+}
+
+func (s *Server) endMirror(request *http.Request) (any, error) {
+	return done, s.router.SetMirror(request.Context(), nil)
+}
+
 func (s *Server) status(*http.Request) (any, error) { return s.router.Stats(), nil }
+
+func (s *Server) records(request *http.Request) (any, error) {
+	p, err := parsePoll(request.URL.Query())
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(request.Context(), p.wait)
+	defer cancel()
+	return s.router.Records(ctx, slotOf(request), p.from, p.limit)
+}
 
 func nowhere(request *http.Request) (any, error) {
 	return nil, &router.Error{
