@@ -184,6 +184,11 @@ func (i *impact) measure(ctx context.Context, address string, rows int, c change
 		return err
 	}
 	start, end, err := applied(ctx, address, c, by, meanwhile)
+	seconds := end.Sub(start).Seconds()
+	if short := leastWatched - end.Sub(start); short > 0 {
+		err = errors.Join(err, pg.Pause(ctx, short))
+		end = start.Add(leastWatched)
+	}
 	reads, writes, probed := p.stop()
 	err = errors.Join(err, probed, pg.Pause(ctx, drained))
 	transactions, stopped := l.stop()
@@ -199,9 +204,12 @@ func (i *impact) measure(ctx context.Context, address string, rows int, c change
 	i.probed99 = append(i.probed99, quantile(append(asked(reads, probeEvery), asked(writes, probeEvery)...), 0.99))
 	i.pgbench = append(i.pgbench, quantile(lengths(transactions), 1))
 	i.pgbench99 = append(i.pgbench99, quantile(lengths(transactions), 0.99))
-	i.seconds = append(i.seconds, end.Sub(start).Seconds())
+	i.seconds = append(i.seconds, seconds)
 	return nil
 }
+
+// leastWatched is how long probes and pgbench are looked at: a change may be over before pgbench asks for the next time.
+const leastWatched = 500 * time.Millisecond
 
 func applied(ctx context.Context, address string, c change, by migrator, meanwhile func(context.Context, string) (func() error, error)) (start, end time.Time, err error) {
 	finish := func() error { return nil }
