@@ -219,7 +219,7 @@ func expected(m rehearsal.Migration) string {
 	if p.BlockedReadsMS[1] > 0 || p.BlockedWritesMS[1] > 0 {
 		text += "; readers wait " + between(p.BlockedReadsMS[0], p.BlockedReadsMS[1]) + ", writers " + between(p.BlockedWritesMS[0], p.BlockedWritesMS[1])
 	}
-	if p.Scale > 1 {
+	if p.Scale >= 1.05 { // less is a page here and there
 		text += "; WAL " + size(p.WALBytes) + "; disk " + size(p.DiskBytes) + "; its tables are " + unit(p.Scale) + " times as large"
 	}
 	return text

@@ -27,7 +27,9 @@ func (s *Stage) recorded(ctx context.Context, conn *pgx.Conn, source *folder.Sou
 	}
 	switch {
 	case errors.Is(err, corpus.ErrNotLoaded), errors.Is(err, corpus.ErrNotInstalled):
-		s.notice("nothing is known of what the running release sends: %s", err)
+		if !s.Made { // nobody has ever sent anything to one that was made: the report says what to do
+			s.notice("nothing is known of what the running release sends: %s", err)
+		}
 		return nil, 0, nil
 	case err != nil:
 		return nil, 0, err
