@@ -201,7 +201,7 @@ func (i *impact) measure(ctx context.Context, address string, rows int, c change
 	}
 	i.read = append(i.read, quantile(lengths(reads), 1))
 	i.write = append(i.write, quantile(lengths(writes), 1))
-	i.probed99 = append(i.probed99, quantile(append(asked(reads, probeEvery), asked(writes, probeEvery)...), 0.99))
+	i.probed99 = append(i.probed99, quantile(append(asked(reads), asked(writes)...), 0.99))
 	i.pgbench = append(i.pgbench, quantile(lengths(transactions), 1))
 	i.pgbench99 = append(i.pgbench99, quantile(lengths(transactions), 0.99))
 	i.seconds = append(i.seconds, seconds)

@@ -105,7 +105,7 @@ func gigabyteRehearsed(ctx context.Context, s size) ([]Measure, error) {
 	}
 	fmt.Fprintf(os.Stderr, "bench: the database has %.2f GB\n", float64(bytes)/1e9)
 	pending := shopPending(customers)
-	var dumped, restored, plain, backedUp, rehearsed, whole []float64
+	var plain, backedUp, rehearsed, whole []float64
 	for run := range s.runs {
 		for _, side := range []bool{run%2 == 0, run%2 != 0} {
 			if side {
@@ -113,7 +113,7 @@ func gigabyteRehearsed(ctx context.Context, s size) ([]Measure, error) {
 				if err != nil {
 					return nil, err
 				}
-				dumped, restored, plain = append(dumped, dump), append(restored, restore), append(plain, dump+restore)
+				plain = append(plain, dump+restore)
 				fmt.Fprintf(os.Stderr, "bench: pg_dump %.1f s, pg_restore %.1f s\n", dump, restore)
 				continue
 			}

@@ -119,10 +119,9 @@ func (m Measure) cells() []string {
 	if m.Peer != 0 || len(m.PeerRuns) > 0 {
 		peer, ratio = figure(m.Peer, m.PeerRuns), number(m.Ratio)
 	}
-	switch {
-	case m.Bound == NoBar:
+	if m.Bound == NoBar {
 		verdict = ""
-	default:
+	} else {
 		bar = string(m.Bound) + " " + number(m.Bar)
 	}
 	if !m.OK {

@@ -27,9 +27,9 @@ func lengths(waits []wait) []float64 {
 // asked are the lengths, in milliseconds, of the waits of all who would have come: a client that waits for its answer does
 // not ask meanwhile, but users do not wait for each other. Who would have come every so often has waited for what was left
 // (HdrHistogram's correction for coordinated omission, recordValueWithExpectedInterval).
-func asked(waits []wait, every time.Duration) []float64 {
+func asked(waits []wait) []float64 {
 	var ms []float64
-	step := float64(every.Microseconds()) / 1000
+	step := float64(probeEvery.Microseconds()) / 1000
 	for _, length := range lengths(waits) {
 		ms = append(ms, length)
 		for length -= step; length >= step; length -= step {

@@ -148,7 +148,7 @@ func (c *cutter) cut(address string, conn *pgx.Conn, p point) error {
 	}
 	switch {
 	case !slices.Contains(byteStates, state):
-		return fmt.Errorf("leaves what is neither before nor after: %s (the run said: %v)", state, failure)
+		return fmt.Errorf("leaves what is neither before nor after: %s (the run said: %w)", state, failure)
 	case !wire.WasCut() && failure != nil:
 		return fmt.Errorf("was not cut, and failed: %w", failure)
 	case failure == nil && state != byteEnd:

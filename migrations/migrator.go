@@ -1,3 +1,10 @@
+// Package migrations applies the migrations of a folder to a PostgreSQL database, and takes them back. golang-migrate is the
+// engine; the database.Driver is our own, on one connection: a lock that is asked for and not waited for in the server, a
+// transaction that holds a file's statements, the version and the history together, timeouts on everything, and another try
+// where a try leaves nothing. It says of every migration how it stands, and what a run would do.
+//
+// It makes no backup and no rehearsal (migrations/backup, migrations/rehearsal), and starts no process. deploy/database puts
+// them in order; the rehearsal runs the same migrator on a copy.
 package migrations
 
 import (

@@ -140,6 +140,6 @@ func (g *grid) row(s rehearsal.Statement) []string {
 		}
 		cells = append(cells, text)
 	}
-	verdict := g.paint.word(s.Verdict) + " " + g.worded(s.Verdict, line(string(s.Verdict)))
+	verdict := g.word(s.Verdict) + " " + g.worded(s.Verdict, line(string(s.Verdict)))
 	return g.lines(padLeft(fmt.Sprint(s.Number), gridNumber), line(s.SQL), strings.Join(cells, "  "), verdict)
 }

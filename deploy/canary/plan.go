@@ -57,10 +57,10 @@ func (p Plan) withDefaults() Plan {
 	case p.WarmUp < 0:
 		p.WarmUp = 0
 	}
-	switch {
-	case p.HoldBack == 0:
+	switch p.HoldBack {
+	case 0:
 		p.HoldBack = 5
-	case p.HoldBack == -1:
+	case -1:
 		p.HoldBack = 0
 	}
 	if p.Bake == 0 {

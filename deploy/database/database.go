@@ -47,7 +47,7 @@ type Stage struct {
 	Backfill func(backfill.Progress) // may be nil
 }
 
-// ErrRefused: the rehearsal says that the migrations must not run.
+// ErrRefused means that the rehearsal says that the migrations must not run.
 var ErrRefused = errors.New("the rehearsal refuses the migrations")
 
 func (s *Stage) notice(format string, args ...any) {

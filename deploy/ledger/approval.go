@@ -32,9 +32,9 @@ func (a Approval) record() Record {
 }
 
 var (
-	// ErrOwnPlan: who asks for a plan cannot approve it.
+	// ErrOwnPlan means that who asks for a plan cannot approve it.
 	ErrOwnPlan = errors.New("whoever asked for a plan cannot approve it: somebody else must")
-	// ErrUnknownPlan: nobody has asked for a plan with this hash.
+	// ErrUnknownPlan means that nobody has asked for a plan with this hash.
 	ErrUnknownPlan = errors.New("nobody has asked for this plan (it may have changed since, and has another hash then)")
 )
 

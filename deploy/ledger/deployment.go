@@ -144,7 +144,7 @@ func (l *Ledger) Measurements(ctx context.Context, deployment string) (list []Me
 	return list, err
 }
 
-// ErrUnknownDeployment: the environment of the lease has no such deployment.
+// ErrUnknownDeployment means that the environment of the lease has no such deployment.
 var ErrUnknownDeployment = errors.New("no such deployment")
 
 func (l *Lease) unknown(deployment string) error {

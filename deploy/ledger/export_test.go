@@ -75,8 +75,8 @@ func TestExportIsVerifiedWithoutTheDatabase(t *testing.T) {
 		"another form":      `{"format":"pipeline-audit-2"}`,
 		"a line of 20 MB":   lines[0] + strings.Repeat("x", 20<<20),
 		"an unknown key":    strings.Replace(lines[0], `"size"`, `"sizes"`, 1),
-		"a strange key":     strings.Replace(lines[0], "ledger.test", "ledger.evil", -1),
-		"another signature": strings.Replace(lines[0], "ledger.test ", "ledger.test AAAA", -1),
+		"a strange key":     strings.ReplaceAll(lines[0], "ledger.test", "ledger.evil"),
+		"another signature": strings.ReplaceAll(lines[0], "ledger.test ", "ledger.test AAAA"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := VerifyExport(strings.NewReader(text), trusted)

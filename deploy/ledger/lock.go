@@ -34,7 +34,7 @@ type Lock struct {
 	Expired     bool      `json:"expired"` // by the database's clock: the next who asks gets it
 }
 
-// BusyError: the lock is held and was waited for long enough.
+// BusyError means that the lock is held and was waited for long enough.
 type BusyError struct {
 	Lock   Lock
 	Waited time.Duration
@@ -45,7 +45,7 @@ func (e *BusyError) Error() string {
 		e.Lock.Environment, e.Lock.Holder, e.Lock.Acquired.UTC().Format("2006-01-02 15:04:05 UTC"), e.Waited.Round(time.Millisecond))
 }
 
-// SupersededError: somebody asked for the lock after this request and while it was waiting, so it is not needed any more.
+// SupersededError means that somebody asked for the lock after this request and while it was waiting, so it is not needed any more.
 type SupersededError struct {
 	Environment string
 	Newer       Holder
@@ -56,7 +56,7 @@ func (e *SupersededError) Error() string {
 }
 func (*SupersededError) refused() {}
 
-// ErrLost: the lock is not held any more by the lease that was to be used. What it was about to do must not be done.
+// ErrLost means that the lock is not held any more by the lease that was to be used. What it was about to do must not be done.
 var ErrLost = errors.New("the lock is not held any more")
 
 // LostError is ErrLost, with why. Nothing was written.

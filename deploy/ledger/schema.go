@@ -47,10 +47,10 @@ func steps() ([]string, error) {
 	return list, nil
 }
 
-// ErrForeignSchema: the database has a schema pipeline that is not a ledger's.
+// ErrForeignSchema means that the database has a schema pipeline that is not a ledger's.
 var ErrForeignSchema = errors.New("the schema pipeline of this database is not a ledger's, and is left alone; use another database for the ledger")
 
-// NewerSchemaError: a newer pipeline has updated the ledger.
+// NewerSchemaError means that a newer pipeline has updated the ledger.
 type NewerSchemaError struct{ Found, Known int }
 
 func (e *NewerSchemaError) Error() string {
@@ -58,7 +58,7 @@ func (e *NewerSchemaError) Error() string {
 }
 func (*NewerSchemaError) refused() {}
 
-// PrivilegeError: the role lacks what the ledger needs.
+// PrivilegeError means that the role lacks what the ledger needs.
 type PrivilegeError struct {
 	Role   string
 	Grants []string // statements that give it

@@ -104,7 +104,7 @@ type Good struct {
 	Verdict    *Verdict   `json:"verdict,omitempty"`
 }
 
-// ErrNothingGood: there is no release to go back to.
+// ErrNothingGood means that there is no release to go back to.
 var ErrNothingGood = errors.New("no other release has served here and was not rolled back from")
 
 // LastGood is the release that a rollback without arguments goes to: the last that served before the one that serves now, and

@@ -75,7 +75,7 @@ func (l *Ledger) once(ctx context.Context, attempt func(context.Context) error) 
 	return attempt(ctx)
 }
 
-// ErrUnreachable: the ledger's database could not be used for as long as the ledger's patience lasts.
+// ErrUnreachable means that the ledger's database could not be used for as long as the ledger's patience lasts.
 var ErrUnreachable = errors.New("the ledger's database cannot be reached")
 
 // passing says whether an error may be gone at the next attempt: the network's, of a server that starts, stops, is full, is a

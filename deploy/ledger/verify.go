@@ -10,7 +10,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// TamperError: the audit log is not what was written. The first record that is wrong is one from First to Last; they are the
+// TamperError means that the audit log is not what was written. The first record that is wrong is one from First to Last; they are the
 // same where the log itself tells, and not where records and their hashes were changed together and only a checkpoint differs.
 type TamperError struct {
 	First, Last int64

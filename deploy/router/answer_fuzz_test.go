@@ -65,7 +65,7 @@ func FuzzAnswer(f *testing.F) {
 		connection, in := conversation(t, base)
 		fmt.Fprintf(connection, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
 		response, err := http.ReadResponse(in, nil)
-		for err == nil && response.StatusCode < 200 && response.StatusCode != 101 {
+		for err == nil && response.StatusCode < 200 && response.StatusCode != http.StatusSwitchingProtocols {
 			response, err = http.ReadResponse(in, nil)
 		}
 		require.NotContains(t, log.String(), "panic serving")

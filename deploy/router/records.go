@@ -167,12 +167,6 @@ func (r *records) latest(n int) []time.Duration {
 	return latencies
 }
 
-func (r *records) overwritten() uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.last - uint64(len(r.ring))
-}
-
 // Records returns the requests that ended on a slot after a cursor, in order, at most limit of them (0: as many as it may).
 // Where there are none yet, it waits until there is one or ctx ends, which is no error. Several readers do not disturb
 // each other, and one that was killed goes on with its last cursor.

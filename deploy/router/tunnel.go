@@ -159,12 +159,13 @@ func (t *tunnel) down(write time.Duration) {
 		n, err := t.wire.in.Read(*buffer)
 		data := (*buffer)[:n]
 		cutting := t.isCutting()
-		if cutting && t.frames != nil && !t.frames.between() {
+		switch {
+		case t.frames != nil && !cutting:
+			t.frames.track(data)
+		case t.frames != nil && !t.frames.between():
 			n, _ = t.frames.next(data)
 			data = data[:n]
-		} else if t.frames != nil && !cutting {
-			t.frames.track(data)
-		} else if cutting {
+		case cutting:
 			data = nil
 		}
 		if len(data) > 0 {

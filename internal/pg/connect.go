@@ -74,7 +74,7 @@ func HangUp(ctx context.Context, conn *pgx.Conn) {
 	_ = conn.Close(ctx) // the server notices by itself
 }
 
-// Mark, in a statement, says that the pipeline sends it, and not the application whose tables it is on: what records an
+// Mark in a statement says that the pipeline sends it, and not the application whose tables it is on: what records an
 // application's statements leaves it out. PostgreSQL keeps comments within a statement, but not those before or after it.
 const Mark = "/* pipeline */"
 

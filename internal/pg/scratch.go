@@ -94,6 +94,7 @@ type Locale struct {
 	Locale   string `json:"datlocale"`    // from 17
 }
 
+// ReadLocale reads the locale of the database that is connected to.
 func ReadLocale(ctx context.Context, conn *pgx.Conn) (Locale, error) {
 	var l Locale
 	err := conn.QueryRow(ctx, `SELECT to_jsonb(d) || jsonb_build_object('encoding_name', pg_encoding_to_char(d.encoding))

@@ -131,7 +131,7 @@ func (e *evidence) readTable(ctx context.Context, tx pgx.Tx, t table) error {
 // confuse notes that a table may be about several folders.
 func (e *evidence) confuse(t table, groups []string) {
 	e.ambiguous = append(e.ambiguous, t)
-	e.add(finding.Refuse, "ambiguous-evidence", t.object(), fmt.Sprintf("what %s wrote into it may be about %s", t.runner.name, orList(groups)),
+	e.add(finding.Refuse, "ambiguous-evidence", t.object(), fmt.Sprintf("what %s wrote into it may be about %s", t.name, orList(groups)),
 		"name only the folder whose files it applied")
 }
 
@@ -204,24 +204,24 @@ func (e *evidence) claim(t *table, list []record) {
 	}
 	others := 0
 	for i, r := range list {
-		c := claim{runner: t.runner.name, table: t.String(), at: r.At, made: r.Made, order: i}
+		c := claim{runner: t.name, table: t.String(), at: r.At, made: r.Made, order: i}
 		if r.Hash != nil {
 			c.stored = *r.Hash
 		}
 		f := e.meant(t, r)
-		switch {
-		case r.State == repeatable:
+		switch r.State {
+		case repeatable:
 			others++
 			continue
-		case r.State == cumulative, r.State == dirty:
+		case cumulative, dirty:
 			e.claimUpTo(t, r.number(), c)
 		}
 		switch {
 		case r.State == undone:
 			delete(t.claims, f)
-		case r.State == cumulative && f == nil && t.runner.name != golangMigrate: // a baseline below the first file
+		case r.State == cumulative && f == nil && t.name != golangMigrate: // a baseline below the first file
 		case r.State == program || f == nil:
-			a := absence{runner: t.runner.name, table: t.String(), group: t.group, number: r.number(), stored: c.stored, at: r.At, program: r.State == program}
+			a := absence{runner: t.name, table: t.String(), group: t.group, number: r.number(), stored: c.stored, at: r.At, program: r.State == program}
 			if r.Name != nil {
 				a.written, a.program = *r.Name, a.program || isProgram(*r.Name)
 				if a.number == nil {
@@ -236,7 +236,7 @@ func (e *evidence) claim(t *table, list []record) {
 		}
 	}
 	if others > 0 {
-		e.add(finding.Warn, "repeatable", t.object(), fmt.Sprintf("%d of %s's migrations are repeatable ones, which are not taken over", others, t.runner.name),
+		e.add(finding.Warn, "repeatable", t.object(), fmt.Sprintf("%d of %s's migrations are repeatable ones, which are not taken over", others, t.name),
 			"write what they make into migrations of their own, whenever it changes")
 	}
 }
@@ -280,7 +280,7 @@ func (e *evidence) weigh() {
 // contradict says whether two tables of one runner are about one folder and say different things. One that goes on where
 // the other ends is what is left when an application changes the table.
 func contradict(a, b table) bool {
-	if a.runner.name != b.runner.name || a.group != b.group || a.Name != b.Name && a.runner.name != golangMigrate {
+	if a.name != b.name || a.group != b.group || a.Name != b.Name && a.name != golangMigrate {
 		return false
 	}
 	common := 0

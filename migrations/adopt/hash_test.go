@@ -16,7 +16,7 @@ import (
 
 func TestSumsOfRunnersAreUnderstood(t *testing.T) {
 	body := []byte("SELECT 1;\n")
-	of := func(sum []byte) string { return hex.EncodeToString(sum) }
+	of := hex.EncodeToString
 	one, two := sha1.Sum(body), md5.Sum(body)
 	tests := []struct {
 		name   string

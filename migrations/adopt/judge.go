@@ -28,7 +28,7 @@ func (p *Plan) judge(e *evidence) {
 	j.reached = make([]bool, len(j.all))
 	p.Evidence, p.Files, p.Findings, p.Version = []Evidence{}, []File{}, append([]finding.Finding{}, e.findings...), history.NoVersion
 	for _, t := range slices.Concat(e.matched, e.ambiguous, e.unmatched, e.programs) {
-		p.Evidence = append(p.Evidence, Evidence{Runner: t.runner.name, Table: t.String(), Rows: t.rows, Files: len(t.claims)})
+		p.Evidence = append(p.Evidence, Evidence{Runner: t.name, Table: t.String(), Rows: t.rows, Files: len(t.claims)})
 	}
 	for _, f := range e.files {
 		if f.own && len(f.claims) > 0 {
@@ -124,7 +124,7 @@ func (j *judge) outOfOrder(f *file) {
 	fix := "generate it anew on top of the others"
 	for _, t := range j.matched {
 		if t.group == f.group && t.tell != nil {
-			fix += "; where it was applied by hand, say so to " + t.runner.name + ": " + t.tell(t.relation, f)
+			fix += "; where it was applied by hand, say so to " + t.name + ": " + t.tell(t.relation, f)
 			break
 		}
 	}
@@ -233,12 +233,12 @@ func (j *judge) useless() {
 	for _, t := range j.unmatched {
 		level := finding.Note
 		switch {
-		case alone && j.distance(t.relation) < 2 && (t.runner.name != byHand || plain.MatchString(t.Name)):
+		case alone && j.distance(t.relation) < 2 && (t.name != byHand || plain.MatchString(t.Name)):
 			level = finding.Refuse
 		case alone:
 			level = finding.Warn
 		}
-		j.add(level, "unmatched-evidence", t.object(), fmt.Sprintf("none of its %s, written by %s, is about a file in %s", plural(t.rows, "entry", "entries"), t.runner.name, orList(j.groups())),
+		j.add(level, "unmatched-evidence", t.object(), fmt.Sprintf("none of its %s, written by %s, is about a file in %s", plural(t.rows, "entry", "entries"), t.name, orList(j.groups())),
 			"where it is this application's, name the folder that its runner reads, or, where its migrations are programs, "+baseline+"; otherwise nothing is to be done")
 	}
 	for _, t := range j.programs {
@@ -246,7 +246,7 @@ func (j *judge) useless() {
 		if alone && j.distance(t.relation) < 2 {
 			level = finding.Refuse
 		}
-		j.add(level, "generated-by-code", t.object(), t.runner.name+" migrates by programs, not by SQL: from the folder alone its part of the schema cannot be made", baseline)
+		j.add(level, "generated-by-code", t.object(), t.name+" migrates by programs, not by SQL: from the folder alone its part of the schema cannot be made", baseline)
 	}
 	for _, t := range j.unreadable {
 		level := finding.Warn
@@ -271,7 +271,7 @@ func (j *judge) order() {
 				continue
 			}
 			if before != nil && c.at.Before(*t.claims[before].at) {
-				j.about(f, finding.Warn, "another-order", fmt.Sprintf("%s applied it before %s, which it comes after", t.runner.name, before.path), proof)
+				j.about(f, finding.Warn, "another-order", fmt.Sprintf("%s applied it before %s, which it comes after", t.name, before.path), proof)
 				break // one is enough to go and look
 			}
 			before = f

@@ -49,10 +49,10 @@ const (
 	DefaultRetryBudget = 2 * time.Minute
 )
 
-// ErrPaused: somebody has paused the backfill. What is done stays done; after Resume, the next Run goes on.
+// ErrPaused means that somebody has paused the backfill. What is done stays done; after Resume, the next Run goes on.
 var ErrPaused = errors.New("the backfill is paused")
 
-// ErrEdited: the file was changed when a part of the table had been done already.
+// ErrEdited means that the file was changed when a part of the table had been done already.
 var ErrEdited = errors.New("a backfill was edited half way")
 
 // Options say what is run and how considerately.

@@ -75,7 +75,7 @@ type passing struct{ io.Writer }
 
 func (passing) Close() error { return nil }
 
-// ErrIdentity: the private key that was given does not open the backup, or none was.
+// ErrIdentity means that the private key that was given does not open the backup, or none was.
 var ErrIdentity = errors.New("the private key does not fit the backup")
 
 // identities reads private keys as age-keygen writes them. No error shows them.

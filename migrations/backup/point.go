@@ -19,7 +19,7 @@ type Point struct {
 	LSN  string `json:"lsn"`
 }
 
-// ErrNoRestorePoint: the server does not make restore points, or not for this role. Nothing else suffers from it.
+// ErrNoRestorePoint means that the server does not make restore points, or not for this role. Nothing else suffers from it.
 var ErrNoRestorePoint = errors.New("no restore point was made")
 
 // PointName is the restore point's before the migrations that follow a version.

@@ -118,7 +118,7 @@ func newPart(name string) (*part, error) {
 func (p *part) finish() error {
 	err := p.Sync()
 	if err == nil {
-		err = os.Rename(p.File.Name(), p.name)
+		err = os.Rename(p.Name(), p.name)
 	}
 	if err != nil {
 		p.discard()
@@ -135,7 +135,7 @@ func (p *part) finish() error {
 
 // discard removes the file.
 func (p *part) discard() {
-	_ = os.Remove(p.File.Name())
+	_ = os.Remove(p.Name())
 	_ = p.Close()
 }
 

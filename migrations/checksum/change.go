@@ -94,7 +94,9 @@ func (o *Original) ask(ctx context.Context, t table, aggregates []string) ([]*bi
 // of them does, rows have exchanged values, and the sums of each column together with the primary key tell.
 func (o *Original) Changes(ctx context.Context, after *pgx.Conn) ([]Change, error) {
 	sessions := [2]*pgx.Conn{o.conn, after}
-	asks := [2]ask{o.ask, func(ctx context.Context, t table, aggregates []string) ([]*big.Int, error) { return t.totals(ctx, after, aggregates) }}
+	asks := [2]ask{o.ask, func(ctx context.Context, t table, aggregates []string) ([]*big.Int, error) {
+		return t.totals(ctx, after, aggregates)
+	}}
 	var tables [2][]table
 	err := both(ctx, func(ctx context.Context, i int) (err error) {
 		tables[i], err = list(ctx, sessions[i])

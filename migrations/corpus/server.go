@@ -16,15 +16,15 @@ const (
 	extension = "pg_stat_statements"
 	// schema is where the extension is installed, out of the way of the application's names.
 	schema = "pipeline_statements"
-	// All, as the name of a database, is every database of the server, also those that are gone: test runners make and drop
+	// All as the name of a database is every database of the server, also those that are gone: test runners make and drop
 	// databases as they go.
 	All = "*"
 )
 
-// ErrNotLoaded: the server does not record statements.
+// ErrNotLoaded means that the server does not record statements.
 var ErrNotLoaded = errors.New("the server does not record statements: set shared_preload_libraries = 'pg_stat_statements' and restart it")
 
-// ErrNotInstalled: the database does not have the extension by which the statements are read.
+// ErrNotInstalled means that the database does not have the extension by which the statements are read.
 var ErrNotInstalled = errors.New("pg_stat_statements is not installed in the database: CREATE EXTENSION pg_stat_statements")
 
 // Enable makes the statistics readable, in a schema of their own; what is there already stays where it is. The server records

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// ErrRewritten: a release changes migrations that the running one has applied.
+// ErrRewritten means that a release changes migrations that the running one has applied.
 var ErrRewritten = errors.New("applied migrations do not change")
 
 // Follows checks that a database brought to the running release's folder can go on with this one: every migration of the

@@ -22,7 +22,7 @@ type Release struct {
 
 const releaseColumns = `release text PRIMARY KEY, version bigint NOT NULL, first_at timestamptz NOT NULL DEFAULT clock_timestamp(), floor text`
 
-// ErrBelowFloor: a release is older than the schema allows.
+// ErrBelowFloor means that a release is older than the schema allows.
 var ErrBelowFloor = errors.New("the release is below the schema's floor")
 
 // Saw writes that a release runs on the database. What is known of it stays.

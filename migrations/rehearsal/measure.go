@@ -311,9 +311,7 @@ func (m *measuring) outside(ctx context.Context, next folder.Migration, s *scrip
 		m.holds(st)
 	}
 	st.Locks = strongest(seen)
-	for _, l := range seen {
-		m.locks = append(m.locks, l)
-	}
+	m.locks = append(m.locks, seen...)
 	return nil
 }
 

@@ -61,12 +61,11 @@ var slowest = time.Duration(float64(medianLatency) * math.Exp(sigma*1.6448536269
 func (s *source) next(i int) request {
 	c := &s.cell
 	r := request{user: i, share: c.Shares[i*len(c.Shares)/c.Requests]}
-	drawn := 0.0
+	var drawn float64
 	fails := c.Stable
-	switch {
-	case c.Users == 0:
+	if c.Users == 0 {
 		drawn = s.random.Float64()
-	default:
+	} else {
 		r.user = s.random.IntN(c.Users)
 		if c.Retry > 0 && s.random.Float64() < c.Retry {
 			r.user, fails = 0, 1

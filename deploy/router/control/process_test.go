@@ -358,7 +358,7 @@ func TestARouterThatIsKilledGoesOnWithItsLastState(t *testing.T) {
 	for round := range 12 {
 		killed := make(chan struct{})
 		changes := 0
-		tried := acknowledged
+		var tried int
 		for {
 			tried = (acknowledged + 7) % 101
 			if err := client.Shift(t.Context(), map[deploy.Slot]int{deploy.Green: tried, deploy.Blue: 100 - tried}); err != nil {
