@@ -9,8 +9,8 @@ import (
 
 // Deployment takes one release from built to serving, beside the one that serves now, and back.
 //
-// Every transition is written to the journal before it is acted on, so that a run that dies can be understood from what
-// it wrote last. A Deployment is used from one goroutine.
+// Every transition is written to the journal before it is acted on, and every step may be done again, so that a run that
+// dies anywhere is finished or taken back by the next, from what it wrote last. A Deployment is used from one goroutine.
 type Deployment struct {
 	ID       string
 	Target   Target
@@ -18,251 +18,321 @@ type Deployment struct {
 	Database Database // nil: the application has none
 	Verifier Verifier
 	Journal  Journal
-	// Bake watches the new release under traffic and returns why it must not stay, or nil. Nil: no bake.
+	Strategy Strategy // "" is BlueGreen
+	// Ramp is what a canary needs; nil otherwise.
+	Ramp *Ramp
+	// Plan is what was planned and approved: its hash is in the journal, and what is resumed must have the same. Nil: nobody
+	// asked for one.
+	Plan *Plan
+	// Releases knows earlier releases. Nil: only one that is warm can be gone back to, and nothing is resumed.
+	Releases Releases
+	// Losses counts what only new code understands; nil: nobody can tell.
+	Losses Losses
+	// AcceptLoss lets RollBack go on where the verdict is SAFE-WITH-LOSS.
+	AcceptLoss bool
+	// BakeFor is how long the new release is watched, by Target.Alive, with all traffic while the other is still warm.
+	BakeFor time.Duration
+	// Bake watches the new release under traffic, after BakeFor, and returns why it must not stay, or nil. Nil: no more.
 	Bake func(ctx context.Context) error
 	// Drain bounds the wait for requests in flight when traffic has left a slot. Zero means DefaultDrain.
 	Drain time.Duration
+	// Progress is told of every transition, decision and verdict. It must not block; nil: nobody is told.
+	Progress func(Event)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Pause waits; nil means by the system's clock.
+	Pause func(ctx context.Context, d time.Duration) error
 
 	running Instance // serves now
 	next    Instance // started by Run, or the one left by a rollback
+	way     way
+	resumed bool // what a slot runs and the splitter knows is to be looked up
 }
 
 // DefaultDrain is how long requests in flight may take to end after traffic has moved away.
 // Kamal's proxy waits as long (drain_timeout).
 const DefaultDrain = 30 * time.Second
 
-// StepError says in which state a deployment failed.
-type StepError struct {
-	State State
-	Slot  Slot
-	Err   error
-	// Logs is the end of each unit's output, by component, where the slot was running.
-	Logs map[string]string
-}
-
-func (e *StepError) Error() string {
-	if e.Slot == "" {
-		return fmt.Sprintf("%s: %v", e.State, e.Err)
-	}
-	return fmt.Sprintf("%s (slot %s): %v", e.State, e.Slot, e.Err)
-}
-
-func (e *StepError) Unwrap() error { return e.Err }
-
-// Launch starts a release in an empty slot and gives it all traffic at once: the first deployment of an environment.
-func (d *Deployment) Launch(ctx context.Context, slot Slot, release Release) error {
-	instance, err := d.raise(ctx, slot, release, false)
-	if err != nil {
-		return d.abandon(ctx, slot, release, err)
-	}
-	if err := d.shift(ctx, instance); err != nil {
-		return d.abandon(ctx, slot, release, err)
-	}
-	d.running = instance
-	return nil
-}
-
-// Run deploys the release into the slot that is free: backup, rehearse the migrations, migrate, start, probe, verify, shift, bake. On an error
-// after the start, traffic is back on the release that ran before and the new slot is stopped; the schema stays, as an
-// expand migration leaves the old code working. The error is a *StepError.
-func (d *Deployment) Run(ctx context.Context, release Release) error {
-	slot := d.running.Slot.Other()
-	if err := d.enter(ctx, Planned, slot, release, "from "+d.running.Release.Version); err != nil {
-		return err
-	}
-	if d.Database != nil {
-		if err := d.migrate(ctx, slot, release); err != nil {
-			return err
-		}
-	}
-	instance, err := d.raise(ctx, slot, release, true)
-	if err != nil {
-		return d.abandon(ctx, slot, release, err)
-	}
-	d.next = instance
-	if err := d.shift(ctx, instance); err != nil {
-		return d.abandon(ctx, slot, release, err)
-	}
-	if d.Bake != nil {
-		if err := d.do(ctx, Baking, slot, release, func() error { return d.Bake(ctx) }); err != nil {
-			return d.abandon(ctx, slot, release, err)
-		}
-	}
-	d.running, d.next = instance, d.running
-	return nil
-}
-
-// RollBack gives all traffic back to the release that ran before, which is still warm, unless it is below the schema's
-// floor. It returns once no request is in flight on the other slot. Rolling back twice is rolling forward.
-func (d *Deployment) RollBack(ctx context.Context) error {
-	if d.next.Slot == "" {
-		return errors.New("roll back: no earlier release is kept warm in the other slot; deploy it again instead")
-	}
-	from, to := d.running, d.next
-	if d.Database != nil {
-		if err := d.Database.Allows(ctx, to.Release.Version); err != nil {
-			return fmt.Errorf("roll back: %w", err)
-		}
-	}
-	err := d.do(ctx, RollingBack, to.Slot, to.Release, func() error { return d.move(ctx, to, from) })
-	if err != nil {
-		return err
-	}
-	d.running, d.next = to, from
-	return nil
-}
-
-// Retire stops the slot that has no traffic. The deployment is done.
-func (d *Deployment) Retire(ctx context.Context) error {
-	old := d.next
-	if old.Slot == "" {
-		return nil
-	}
-	err := d.do(ctx, Retiring, old.Slot, old.Release, func() error { return d.clear(ctx, old.Slot) })
-	if err != nil {
-		return err
-	}
-	d.next = Instance{}
-	return d.enter(ctx, Done, d.running.Slot, d.running.Release, "")
-}
+// Adopt says what serves, as another deployment's Serving told: a new one begins from it.
+func (d *Deployment) Adopt(serving Instance) { d.running = serving }
 
 // Serving is the instance that has all traffic.
 func (d *Deployment) Serving() Instance { return d.running }
 
-func (d *Deployment) migrate(ctx context.Context, slot Slot, release Release) error {
-	err := d.do(ctx, BackingUp, "", release, func() error {
+// Launch starts a release in an empty slot and gives it all traffic at once, without its database and its smoke test: the
+// beginning of an environment that is made for the occasion.
+func (d *Deployment) Launch(ctx context.Context, slot Slot, release Release) error {
+	if err := d.plan(ctx, way{slot: slot, release: release}); err != nil {
+		return err
+	}
+	d.way.back = true
+	return d.proceed(ctx, Planned)
+}
+
+// Run deploys the release into the slot that is free: backup, rehearse the migrations, migrate, start, probe, verify, shift
+// by the strategy, bake. On an error after the start, traffic is back on the release that ran before and the new slot is
+// stopped; the schema stays, as an expand migration leaves the old code working. A release that nothing served before, or
+// that has traffic while the schema excludes the one before, stays: there is nothing to go back to. The error is a
+// *StepError, or a LostError, after which nothing more was done.
+func (d *Deployment) Run(ctx context.Context, release Release) error {
+	if err := d.check(); err != nil {
+		return err
+	}
+	if err := d.agrees(release); err != nil {
+		return err
+	}
+	slot := Blue
+	if d.running.Slot != "" {
+		slot = d.running.Slot.Other()
+	}
+	if err := d.plan(ctx, way{slot: slot, release: release, from: d.running, smoke: true}); err != nil {
+		return err
+	}
+	return d.proceed(ctx, Planned)
+}
+
+// proceed does what follows a state. After Verifying, next is the instance that was raised.
+func (d *Deployment) proceed(ctx context.Context, at State) error {
+	if at.before(Replacing) && d.Database != nil && !d.way.back {
+		if err := d.migrate(ctx); err != nil {
+			return d.fail(ctx, err)
+		}
+	}
+	for _, step := range []struct {
+		until State // the step is done again unless this is reached
+		do    func(context.Context) error
+	}{{Starting, d.replace}, {Ramping, d.raise}, {Quieting, d.ramp}, {Shifting, d.quiet}, {Baking, d.shift}, {Retiring, d.bake}} {
+		if !at.before(step.until) {
+			continue
+		}
+		if err := step.do(ctx); err != nil {
+			return d.abandon(ctx, err)
+		}
+	}
+	d.running, d.next = d.next, d.way.from
+	return nil
+}
+
+func (d *Deployment) migrate(ctx context.Context) error {
+	release := d.way.release
+	err := d.do(ctx, step{State: BackingUp, release: release, bound: databaseBound}, func(ctx context.Context) error {
 		_, err := d.Database.Backup(ctx)
 		return err
 	})
 	if err == nil {
-		err = d.do(ctx, Rehearsing, "", release, func() error { return d.Database.Rehearse(ctx) })
+		err = d.do(ctx, step{State: Rehearsing, release: release, bound: databaseBound}, d.Database.Rehearse)
 	}
 	if err == nil {
-		err = d.do(ctx, Migrating, "", release, func() error {
+		err = d.do(ctx, step{State: Migrating, release: release, bound: databaseBound}, func(ctx context.Context) error {
 			_, err := d.Database.Migrate(ctx)
 			return err
 		})
 	}
-	if err != nil {
-		return d.fail(ctx, slot, release, err)
-	}
-	return nil
+	return err
 }
 
-// raise starts a release and does not return before it may have traffic.
-func (d *Deployment) raise(ctx context.Context, slot Slot, release Release, smoke bool) (Instance, error) {
-	var instance Instance
-	err := d.do(ctx, Starting, slot, release, func() (err error) {
-		instance, err = d.Target.Start(ctx, slot, release)
-		return err
-	})
-	if err != nil {
-		return instance, err
-	}
-	err = d.do(ctx, Probing, slot, release, func() error {
-		return d.Verifier.Ready(ctx, instance, func() error { return d.Target.Alive(ctx, slot) })
-	})
-	if err != nil {
-		return instance, err
-	}
-	if smoke {
-		err = d.do(ctx, Verifying, slot, release, func() error { return d.Verifier.Smoke(ctx, instance) })
-		if err != nil {
-			return instance, err
-		}
-	}
-	return instance, d.Splitter.Register(ctx, instance)
-}
-
-func (d *Deployment) shift(ctx context.Context, to Instance) error {
-	return d.do(ctx, Shifting, to.Slot, to.Release, func() error { return d.move(ctx, to, d.running) })
-}
-
-// move gives to all new requests and waits for those in flight on from.
-func (d *Deployment) move(ctx context.Context, to, from Instance) error {
-	if err := d.Splitter.Shift(ctx, map[Slot]int{to.Slot: 100}); err != nil {
-		return fmt.Errorf("shift traffic to %s: %w", to.Slot, err)
-	}
-	if from.Slot == "" {
+// replace stops the release that ran, where both cannot run at once.
+func (d *Deployment) replace(ctx context.Context) error {
+	from := d.way.from
+	if d.Strategy != Recreate || from.Slot == "" {
 		return nil
 	}
-	bound := d.Drain
-	if bound == 0 {
-		bound = DefaultDrain
-	}
-	ctx, cancel := context.WithTimeout(ctx, bound)
-	defer cancel()
-	if left, err := d.Splitter.Drain(ctx, from.Slot); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("drain %s: %w", from.Slot, err)
-	} else if left > 0 {
-		return fmt.Errorf("drain %s: %d requests still in flight after %s; they would be cut off", from.Slot, left, bound)
-	}
-	return nil
+	d.way.replaced = true
+	bound := stops(from.Release)
+	return d.do(ctx, step{State: Replacing, slot: from.Slot, release: from.Release, bound: bound, detail: "no service from here on"}, func(ctx context.Context) error {
+		return d.Target.Stop(ctx, from.Slot)
+	})
 }
 
-// abandon puts traffic back where it was, stops the slot and returns cause. It works on when ctx has ended: a cancelled
-// run must not leave a half-done one behind.
-func (d *Deployment) abandon(ctx context.Context, slot Slot, release Release, cause error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), DefaultDrain+10*time.Second)
-	defer cancel()
-	var problems []error
-	var step *StepError
-	if errors.As(cause, &step) {
-		step.Logs, _ = d.Target.Logs(ctx, slot) // the slot will be gone in a moment
+// raise starts the release and does not return before it may have traffic.
+func (d *Deployment) raise(ctx context.Context) error {
+	slot, release := d.way.slot, d.way.release
+	var instance Instance
+	err := d.do(ctx, step{State: Starting, slot: slot, release: release, bound: startBound}, func(ctx context.Context) (err error) {
+		instance, err = d.start(ctx, slot, release)
+		return err
+	})
+	if err == nil {
+		err = d.do(ctx, step{State: Probing, slot: slot, release: release, bound: starts(release)}, func(ctx context.Context) error {
+			return d.Verifier.Ready(ctx, instance, func() error { return d.Target.Alive(ctx, slot) })
+		})
 	}
-	if d.running.Slot != "" {
-		err := d.enter(ctx, RollingBack, slot, release, cause.Error())
-		if moved := d.move(ctx, d.running, Instance{Slot: slot}); moved != nil {
-			err = errors.Join(err, moved)
-		}
-		problems = append(problems, err)
+	if err == nil && d.way.smoke {
+		err = d.do(ctx, step{State: Verifying, slot: slot, release: release, bound: verifyBound}, func(ctx context.Context) error {
+			return d.Verifier.Smoke(ctx, instance)
+		})
 	}
-	problems = append(problems, d.clear(ctx, slot))
-	d.next = Instance{}
-	end := Failed
-	if d.running.Slot != "" {
-		end = RolledBack
-	}
-	problems = append(problems, d.enter(ctx, end, slot, release, cause.Error()))
-	if err := errors.Join(problems...); err != nil {
-		return fmt.Errorf("%w; and putting things back failed: %w", cause, err)
-	}
-	return cause
-}
-
-// fail ends a deployment that has changed nothing that serves.
-func (d *Deployment) fail(ctx context.Context, slot Slot, release Release, cause error) error {
-	if err := d.enter(context.WithoutCancel(ctx), Failed, slot, release, cause.Error()); err != nil {
-		return fmt.Errorf("%w; %w", cause, err)
-	}
-	return cause
-}
-
-func (d *Deployment) clear(ctx context.Context, slot Slot) error {
-	return errors.Join(d.Splitter.Remove(ctx, slot), d.Target.Stop(ctx, slot))
-}
-
-// do enters the state, then acts. What goes wrong is a *StepError.
-func (d *Deployment) do(ctx context.Context, state State, slot Slot, release Release, act func() error) error {
-	if err := d.enter(ctx, state, slot, release, ""); err != nil {
+	if err != nil {
 		return err
 	}
-	if err := act(); err != nil {
-		return &StepError{State: state, Slot: slot, Err: err}
+	d.next = instance
+	return d.register(ctx, instance)
+}
+
+// register makes an instance known to the splitter.
+func (d *Deployment) register(ctx context.Context, instance Instance) error {
+	ctx, cancel := context.WithTimeout(ctx, slack)
+	defer cancel()
+	if err := d.Splitter.Register(ctx, instance); err != nil {
+		return &StepError{State: Verifying, Slot: instance.Slot, Err: fmt.Errorf("register: %w", err)}
 	}
 	return nil
 }
 
-func (d *Deployment) enter(ctx context.Context, state State, slot Slot, release Release, detail string) error {
-	now := time.Now
-	if d.Now != nil {
-		now = d.Now
+// alive asks whether a slot's units run.
+func (d *Deployment) alive(ctx context.Context, slot Slot) error {
+	ctx, cancel := context.WithTimeout(ctx, slack)
+	defer cancel()
+	return d.Target.Alive(ctx, slot)
+}
+
+// start starts a release in a slot. What a slot runs after its command has ended may be what is to be started, or a rest.
+func (d *Deployment) start(ctx context.Context, slot Slot, release Release) (Instance, error) {
+	target, outlives := d.Target.(Inspector)
+	if !outlives {
+		return d.Target.Start(ctx, slot, release)
 	}
-	entry := Entry{Deployment: d.ID, At: now(), State: state, Slot: slot, Release: release.Version, Detail: detail}
-	if err := d.Journal.Write(ctx, entry); err != nil {
-		return &StepError{State: state, Slot: slot, Err: fmt.Errorf("write journal: %w", err)}
+	if d.resumed {
+		if found, ok, err := d.find(ctx, target, slot, release); ok || err != nil {
+			return found, err
+		}
+	}
+	if err := d.clear(ctx, slot); err != nil {
+		return Instance{}, err
+	}
+	return target.Start(ctx, slot, release)
+}
+
+// find looks for a release in a slot.
+func (d *Deployment) find(ctx context.Context, target Inspector, slot Slot, release Release) (Instance, bool, error) {
+	found, ok, err := target.Running(ctx, slot)
+	if err != nil {
+		return Instance{}, false, fmt.Errorf("look what runs in %s: %w", slot, err)
+	}
+	if !ok || found.Release.Version != release.Version {
+		return Instance{}, false, nil
+	}
+	found.Slot, found.Release = slot, release
+	return found, true, nil
+}
+
+// quiet makes the workers of the release that ran take no new jobs.
+func (d *Deployment) quiet(ctx context.Context) error {
+	from := d.way.from
+	target, can := d.Target.(Quieter)
+	if !can || from.Slot == "" || d.way.replaced || !hasWorkers(from.Release) {
+		return nil
+	}
+	return d.do(ctx, step{State: Quieting, slot: from.Slot, release: from.Release, bound: slack}, func(ctx context.Context) error {
+		return target.Quiet(ctx, from.Slot)
+	})
+}
+
+func (d *Deployment) shift(ctx context.Context) error {
+	to := d.next
+	bound := d.drains() + slack
+	return d.do(ctx, step{State: Shifting, slot: to.Slot, release: to.Release, bound: bound}, func(ctx context.Context) error {
+		roller, ok := d.Splitter.(Roller)
+		if d.Strategy != Rolling || !ok || d.way.from.Slot == "" {
+			d.way.moved = d.way.moved || d.way.replaced // an error may come after the change
+			if err := d.give(ctx, to.Slot); err != nil {
+				return err
+			}
+			d.way.moved = true
+			return d.drain(ctx, d.way.from.Slot)
+		}
+		d.way.moved = true // some hosts may be
+		check := func(ctx context.Context) error { return d.alive(ctx, to.Slot) }
+		if err := roller.Roll(ctx, to.Slot, check); err != nil {
+			return fmt.Errorf("shift traffic to %s host by host: %w", to.Slot, err)
+		}
+		return d.drain(ctx, d.way.from.Slot)
+	})
+}
+
+func (d *Deployment) drains() time.Duration {
+	if d.Drain == 0 {
+		return DefaultDrain
+	}
+	return d.Drain
+}
+
+// give gives all new requests to a slot.
+func (d *Deployment) give(ctx context.Context, to Slot) error {
+	if err := d.Splitter.Shift(ctx, map[Slot]int{to: 100}); err != nil {
+		return fmt.Errorf("shift traffic to %s: %w", to, err)
 	}
 	return nil
+}
+
+// drain waits for the requests in flight on a slot that gets no new ones.
+func (d *Deployment) drain(ctx context.Context, from Slot) error {
+	if from == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.drains())
+	defer cancel()
+	if left, err := d.Splitter.Drain(ctx, from); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("drain %s: %w", from, err)
+	} else if left > 0 {
+		return fmt.Errorf("drain %s: %d requests still in flight after %s; they would be cut off", from, left, d.drains())
+	}
+	return nil
+}
+
+// lookEvery is how often a release is looked at while it bakes.
+const lookEvery = time.Second
+
+func (d *Deployment) bake(ctx context.Context) error {
+	d.judge(ctx, d.way)
+	if d.Bake == nil && d.BakeFor == 0 {
+		return nil
+	}
+	to := d.next
+	s := step{State: Baking, slot: to.Slot, release: to.Release} // Bake has bounds of its own
+	return d.do(ctx, s, func(ctx context.Context) error {
+		for end := d.now().Add(d.BakeFor); d.now().Before(end); {
+			if err := d.alive(ctx, to.Slot); err != nil {
+				return err
+			}
+			if err := d.pause(ctx, min(lookEvery, end.Sub(d.now()))); err != nil {
+				return err
+			}
+		}
+		if d.Bake == nil {
+			return nil
+		}
+		return d.Bake(ctx)
+	})
+}
+
+// Retire stops the slot that has no traffic. The deployment is done, or rolled back where its release has none.
+func (d *Deployment) Retire(ctx context.Context) error {
+	if !d.way.active {
+		return nil
+	}
+	if old := d.next; old.Slot != "" {
+		s := step{State: Retiring, slot: old.Slot, release: old.Release, bound: stops(old.Release)}
+		if err := d.do(ctx, s, func(ctx context.Context) error { return d.clear(ctx, old.Slot) }); err != nil {
+			return err
+		}
+	}
+	d.next = Instance{}
+	end := Done
+	if d.running.Slot != d.way.slot {
+		end = RolledBack
+	}
+	if err := d.enter(ctx, end, d.running.Slot, d.running.Release, ""); err != nil {
+		return err
+	}
+	d.way = way{}
+	return nil
+}
+
+// clear empties a slot that has no traffic. One that the splitter doesn't let go is not stopped.
+func (d *Deployment) clear(ctx context.Context, slot Slot) error {
+	if err := d.Splitter.Remove(ctx, slot); err != nil {
+		return err
+	}
+	return d.Target.Stop(ctx, slot)
 }

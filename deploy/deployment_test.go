@@ -43,10 +43,12 @@ func (w *world) Start(_ context.Context, slot Slot, release Release) (Instance, 
 	}
 	return Instance{Slot: slot, Release: release}, err
 }
-func (w *world) Alive(context.Context, Slot) error                     { return nil }
-func (w *world) Logs(context.Context, Slot) (map[string]string, error) { return nil, nil }
-func (w *world) Close(context.Context) error                           { return nil }
-func (w *world) Register(_ context.Context, i Instance) error          { return w.do("register %s", i.Slot) }
+func (w *world) Alive(context.Context, Slot) error { return nil }
+func (w *world) Logs(_ context.Context, slot Slot) (map[string]string, error) {
+	return map[string]string{"web": fmt.Sprintf("%v %v", w.running[slot], w.weights)}, nil
+}
+func (w *world) Close(context.Context) error                  { return nil }
+func (w *world) Register(_ context.Context, i Instance) error { return w.do("register %s", i.Slot) }
 func (w *world) Backup(context.Context) (backup.Backup, error) {
 	return backup.Backup{}, w.do("backup")
 }
@@ -186,6 +188,14 @@ func TestAFailureSaysInWhichStateAndSlot(t *testing.T) {
 	assert.EqualError(t, err, "verifying (slot green): told to fail")
 }
 
+func TestTheLogsOfASlotAreReadWhenItsUsersHaveLeft(t *testing.T) {
+	w, d := launched(t)
+	w.failAt = "bake"
+	var step *StepError
+	require.ErrorAs(t, d.Run(t.Context(), Release{Version: "v2"}), &step)
+	assert.Equal(t, map[string]string{"web": "true map[blue:100]"}, step.Logs)
+}
+
 func TestRequestsThatDoNotEndAreSaidAndNotCutOff(t *testing.T) {
 	w, d := launched(t)
 	w.left = 3
@@ -216,7 +226,7 @@ func TestARollbackBelowTheSchemasFloorIsRefusedBeforeTrafficMoves(t *testing.T) 
 	w, d := launched(t)
 	require.NoError(t, d.Run(t.Context(), Release{Version: "v2"}))
 	w.floor, w.did = "v1", nil
-	require.ErrorContains(t, d.RollBack(t.Context()), "roll back: below the floor")
+	require.ErrorContains(t, d.RollBack(t.Context()), "UNSAFE: below the floor")
 	assert.Empty(t, w.did)
 	assert.Equal(t, map[Slot]int{Green: 100}, w.weights)
 }

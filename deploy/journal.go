@@ -4,10 +4,43 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"time"
 )
+
+// Journal remembers what a deployment is about to do. Write must be durable when it returns.
+type Journal interface {
+	// Write writes a transition before it is done. An error that is a LostError says that somebody else may be at work.
+	Write(ctx context.Context, entry Entry) error
+}
+
+// Entry is a transition, written before it is done. Slot and Release are those that the step is about: of RollingBack what
+// traffic goes back to, and of an end (Done, RolledBack, Failed) what serves since, if anything.
+type Entry struct {
+	Deployment string    `json:"deployment"`
+	At         time.Time `json:"at"`
+	State      State     `json:"state"`
+	Slot       Slot      `json:"slot,omitempty"`
+	Release    string    `json:"release"`
+	Detail     string    `json:"detail,omitempty"`
+}
+
+// LostError is what an error of a Journal or a Store is, found by errors.As, or the cause of a context, when the deployment
+// doesn't hold its environment's lock any more. It stops at once then, and cleans up nothing: what is there may be
+// somebody else's.
+type LostError interface {
+	error
+	LockLost() bool
+}
+
+// lost says whether the lock is lost.
+func lost(ctx context.Context, err error) bool {
+	var l LostError
+	return errors.As(err, &l) && l.LockLost() || ctx.Err() != nil && errors.As(context.Cause(ctx), &l) && l.LockLost()
+}
 
 // FileJournal appends entries to a file, one JSON object a line, each on disk before Write returns.
 type FileJournal struct{ file *os.File }

@@ -1,6 +1,10 @@
 // Package deploy is the release state machine: what happens between a built release and a proven one, in which order,
 // and what each step needs from the world. It starts no process and knows no engine: a Target runs slots, a Splitter
 // moves traffic, a Database is backed up and migrated, a Journal remembers.
+//
+// A Plan is all that a deployment will do, as data; approvals are bound to its hash, Preflight says all that is wrong with
+// it at once. A Deployment does it: Run and Retire, or RollBack. One whose process died is finished by Resume, or taken back
+// by TakeBack, from what its journal says.
 package deploy
 
 import (
@@ -73,11 +77,33 @@ type Target interface {
 	Close(ctx context.Context) error
 }
 
+// Inspector is a Target whose slots outlive the command that started them. To resume a deployment takes one.
+type Inspector interface {
+	Target
+	// Running returns what runs in a slot; found is false where nothing does, or only a part of what was to be started. Of
+	// its Release only the Version has to be set.
+	Running(ctx context.Context, slot Slot) (instance Instance, found bool, err error)
+}
+
+// Quieter is a Target that can tell the units without routes, workers, to take no new jobs. Of one that can't, the workers
+// of both releases work until the slot is stopped.
+type Quieter interface {
+	Target
+	// Quiet asks the slot's workers to take no new jobs and returns once they were asked; it doesn't wait for those they
+	// have: Stop does, with each unit's own bound. Asking again, or where nothing runs, is no error.
+	Quiet(ctx context.Context, slot Slot) error
+	// Wake makes workers that were asked take jobs again, by a restart where they can't otherwise. Waking those that are
+	// awake, or where nothing runs, is no error.
+	Wake(ctx context.Context, slot Slot) error
+}
+
 // Instance is a release running in a slot.
 type Instance struct {
 	Slot      Slot
 	Release   Release
 	Endpoints map[string]*url.URL // by component: http://127.0.0.1:41873
+	// Hosts is the instance on each host of a Fleet, by name; Endpoints are those of the first then.
+	Hosts map[string]Instance
 }
 
 // Splitter decides which slot a request goes to. deploy/router implements it.
@@ -111,19 +137,4 @@ type Verifier interface {
 	Ready(ctx context.Context, instance Instance, alive func() error) error
 	// Smoke sends each request of the smoke test once to the instance itself, past the splitter.
 	Smoke(ctx context.Context, instance Instance) error
-}
-
-// Journal remembers what a deployment is about to do. Write must be durable when it returns.
-type Journal interface {
-	Write(ctx context.Context, entry Entry) error
-}
-
-// Entry is a transition, written before it is done.
-type Entry struct {
-	Deployment string    `json:"deployment"`
-	At         time.Time `json:"at"`
-	State      State     `json:"state"`
-	Slot       Slot      `json:"slot,omitempty"`
-	Release    string    `json:"release"`
-	Detail     string    `json:"detail,omitempty"`
 }
