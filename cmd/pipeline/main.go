@@ -83,7 +83,7 @@ func run(ctx context.Context, args []string) int {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(rehearseCommand(), stepsCommand("check"), stepsCommand("test"), stepsCommand("build"), migrateCommand(),
-		environmentCommand(), validateCommand(), initCommand(), schemaCommand(), doctorCommand(), routerCommand(), canaryCommand())
+		environmentCommand(), validateCommand(), initCommand(), schemaCommand(), doctorCommand(), routerCommand(), canaryCommand(), supervisorCommand(), downCommand())
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

@@ -50,6 +50,7 @@ type guard struct {
 func runGuard() int {
 	syscall.CloseOnExec(ordersFD)
 	syscall.CloseOnExec(newsFD)
+	syscall.CloseOnExec(holdFD)
 	orders, news := os.NewFile(ordersFD, "orders"), os.NewFile(newsFD, "news")
 	if orders == nil || news == nil {
 		fmt.Fprintln(os.Stderr, guardName+": is started by the pipeline, not by hand")

@@ -58,6 +58,9 @@ type Spec struct {
 	Grace time.Duration
 	// StopSignal asks the program to end. Zero means DefaultStopSignal. PostgreSQL wants SIGINT or SIGQUIT.
 	StopSignal syscall.Signal
+	// Hold is kept open by the guard, not by the program, until the last process of the tree has ended, also where this
+	// process is gone by then: a lock on it (flock(2)) says whether anything of a killed process still runs.
+	Hold *os.File
 }
 
 // Credential is the user that a program runs as.
@@ -80,6 +83,7 @@ func (e *ExitError) Error() string {
 // Process is a running program and everything it started.
 type Process struct {
 	pid     int
+	guard   int // its process id
 	program string
 	spec    Spec
 	done    chan struct{}
@@ -174,6 +178,9 @@ func (p *Process) start(path string) error {
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true}, // Ctrl-C goes to us, and we decide in which order things end
 		WaitDelay:   pipeDelay,
 	}
+	if p.spec.Hold != nil {
+		guard.ExtraFiles = append(guard.ExtraFiles, p.spec.Hold)
+	}
 	if err := guard.Start(); err != nil {
 		control.Close()
 		news.Close()
@@ -201,7 +208,7 @@ func (p *Process) start(path string) error {
 		}
 		return err
 	}
-	p.pid = first.PID
+	p.pid, p.guard = first.PID, guard.Process.Pid
 	go p.await(guard, news, heard)
 	return nil
 }

@@ -19,6 +19,7 @@ const guardName = "pipeline-guard"
 const (
 	ordersFD = 3 // read: a task, then orders; its end means that the parent is gone
 	newsFD   = 4 // write: a report that the program runs, then one that it ended
+	holdFD   = 5 // kept open, where a Spec has a Hold
 )
 
 // task is the first line a guard reads.

@@ -63,12 +63,15 @@ func stats() []stat {
 
 // descendants lists everything below this process. As the process adopts orphans, that is everything it ever started,
 // in whatever session or group it is now.
-func descendants(int) []int {
+func descendants(int) []int { return below(os.Getpid()) }
+
+// below lists the descendants of a process, parents first.
+func below(pid int) []int {
 	children := map[int][]int{}
 	for _, s := range stats() {
 		children[s.parent] = append(children[s.parent], s.pid)
 	}
-	queue := append([]int(nil), children[os.Getpid()]...)
+	queue := append([]int(nil), children[pid]...)
 	for i := 0; i < len(queue); i++ {
 		queue = append(queue, children[queue[i]]...)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/metaextract/pipeline/deploy"
 	"github.com/metaextract/pipeline/internal/process"
+	"github.com/metaextract/pipeline/internal/redact"
 )
 
 // killPatience bounds the wait for the end of what was killed because the caller's ctx ended.
@@ -25,11 +26,11 @@ const killPatience = 5 * time.Second
 type command struct {
 	unit    deploy.Unit
 	port    int
-	log     *logFile
+	log     *Log
 	process *process.Process
 }
 
-func (t *Target) startProcess(ctx context.Context, name deploy.Slot, release deploy.Release, u deploy.Unit) (*command, error) {
+func (t *Target) startCommand(ctx context.Context, u deploy.Unit, f files, c Conditions) (unit, error) {
 	dir, err := directory(u, "")
 	if err != nil {
 		return nil, err
@@ -38,18 +39,18 @@ func (t *Target) startProcess(ctx context.Context, name deploy.Slot, release dep
 	if err != nil {
 		return nil, err
 	}
-	home, log, err := t.files(name, release, u)
+	home, log, err := t.open(f, u)
 	if err != nil {
 		return nil, err
 	}
-	c := &command{unit: u, port: port, log: log}
-	if c.unit.Stop == 0 {
-		c.unit.Stop = DefaultStop
+	if u.Stop == 0 {
+		u.Stop = DefaultStop
 	}
-	c.process, err = process.Start(context.WithoutCancel(ctx), process.Spec{
-		Args: expand(u.Command, port), Dir: dir, Env: environment(t.options.Env, u, dir, home, port),
-		Stdout: log, Stderr: log, Grace: c.unit.Stop,
-	})
+	spec := process.Spec{
+		Args: expand(u.Command, port), Dir: dir, Env: environment(c.Env, u, dir, home, port),
+		Stdout: log, Stderr: log, Grace: u.Stop, Hold: t.options.Hold,
+	}
+	started, err := t.run(ctx, command{unit: u, port: port, log: log}, spec, c)
 	if err != nil {
 		err = errors.Join(err, log.Close())
 		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
@@ -57,11 +58,31 @@ func (t *Target) startProcess(ctx context.Context, name deploy.Slot, release dep
 		}
 		return nil, err
 	}
+	return started, nil
+}
+
+// run starts the process, to be kept or not.
+func (t *Target) run(ctx context.Context, c command, spec process.Spec, conditions Conditions) (started unit, err error) {
+	var done <-chan struct{}
+	if t.options.Keep {
+		k := &kept{unit: c.unit, port: c.port, log: c.log}
+		k.process, err = process.Keep(ctx, spec, process.Keeping{Memory: conditions.Memory[c.unit.Component]})
+		if err != nil {
+			return nil, err
+		}
+		started, done = k, k.process.Done()
+	} else {
+		c.process, err = process.Start(context.WithoutCancel(ctx), spec)
+		if err != nil {
+			return nil, err
+		}
+		started, done = &c, c.process.Done()
+	}
 	go func() {
-		<-c.process.Done()
-		_ = log.Close() // what it could not write it says in its tail
+		<-done
+		_ = c.log.Close() // what it could not write it says in its tail
 	}()
-	return c, nil
+	return started, nil
 }
 
 // directory is an absolute directory within a unit's artifact.
@@ -102,12 +123,19 @@ func listen(ctx context.Context, port int) (net.Listener, error) {
 	return listener, nil
 }
 
-// files makes the unit's log and its home directory, so that it writes nothing into the user's.
-func (t *Target) files(name deploy.Slot, release deploy.Release, u deploy.Unit) (home string, log *logFile, err error) {
+// files say where what a unit writes goes.
+type files struct {
+	slot     deploy.Slot
+	version  string
+	redactor *redact.Redactor
+}
+
+// open makes the unit's log and its home directory, so that it writes nothing into the user's.
+func (t *Target) open(f files, u deploy.Unit) (home string, log *Log, err error) {
 	if t.options.Dir == "" {
-		return "", newLog(nil, t.redactor), nil
+		return "", newLog(nil, f.redactor), nil
 	}
-	base, err := filepath.Abs(filepath.Join(t.options.Dir, string(name)+"-"+fileName(u.Component)))
+	base, err := filepath.Abs(filepath.Join(t.options.Dir, string(f.slot)+"-"+fileName(u.Component)))
 	if err != nil {
 		return "", nil, err
 	}
@@ -115,18 +143,20 @@ func (t *Target) files(name deploy.Slot, release deploy.Release, u deploy.Unit) 
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return "", nil, err
 	}
-	file, err := os.OpenFile(base+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err = OpenLog(base+".log", t.options.MaxLog, f.redactor)
 	if err != nil {
 		return "", nil, err
 	}
-	_, err = fmt.Fprintf(file, "--- release %s, %s\n", release.Version, time.Now().UTC().Format(time.RFC3339))
-	return home, newLog(file, t.redactor), err
+	log.note(fmt.Sprintf("--- release %s, %s\n", f.version, time.Now().UTC().Format(time.RFC3339)))
+	return home, log, nil
 }
 
 func (c *command) component() string { return c.unit.Component }
 
-func (c *command) endpoint() *url.URL {
-	return &url.URL{Scheme: "http", Host: net.JoinHostPort(host, strconv.Itoa(c.port))}
+func (c *command) endpoint() *url.URL { return endpoint(c.port) }
+
+func endpoint(port int) *url.URL {
+	return &url.URL{Scheme: "http", Host: net.JoinHostPort(host, strconv.Itoa(port))}
 }
 
 // lastLines is how much of a log an error shows.
@@ -138,28 +168,39 @@ func (c *command) alive() error {
 	default:
 		return nil
 	}
-	how := "it ended with exit code 0"
-	if err := c.process.Wait(); err != nil {
-		how = err.Error()
+	return errors.New(howItEnded(c.process.Wait()) + theEndOf(c.log))
+}
+
+func howItEnded(err error) string {
+	if err == nil {
+		return "it ended with exit code 0"
 	}
-	log := last(c.log.Tail(), lastLines)
-	if log == "" {
-		log = "(it wrote nothing)"
+	return err.Error()
+}
+
+func theEndOf(l *Log) string {
+	text := last(l.Tail(), lastLines)
+	if text == "" {
+		text = "(it wrote nothing)"
 	}
-	return fmt.Errorf("%s; the end of its log:\n%s", how, log)
+	return "; the end of its log:\n" + text
 }
 
 func (c *command) logs() string { return c.log.Tail() }
 
 func (c *command) stop(ctx context.Context) error {
-	err := c.process.Stop(ctx, c.unit.Stop)
+	return stopped(c.process.Stop(ctx, c.unit.Stop), c.process.Done())
+}
+
+// stopped waits a little for what was killed because the caller's ctx ended.
+func stopped(err error, done <-chan struct{}) error {
 	if err == nil {
 		return nil
 	}
 	select {
-	case <-c.process.Done():
+	case <-done:
 	case <-time.After(killPatience):
-		err = fmt.Errorf("%w; process %d is still there", err, c.process.PID())
+		err = fmt.Errorf("%w; it is still there", err)
 	}
 	return err
 }

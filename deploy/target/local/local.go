@@ -1,6 +1,7 @@
 // Package local runs releases as processes of this machine: a slot is one process for each unit with a command, and one
 // HTTP server in this process for each unit of static files. Nothing it starts outlives this process (see
 // internal/process). It needs no container engine, which makes it the target of rehearsals on laptops and in CI.
+// What outlives a command is in deploy/target/local/supervisor, a process that holds such a target.
 package local
 
 import (
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,12 +33,26 @@ type Options struct {
 	Env []string
 	// Redact are texts that no log may show.
 	Redact []string
+	// Keep starts a process that has ended again, at growing intervals (internal/process.Keep).
+	Keep bool
+	// MaxLog bounds the log file of a unit, in bytes; 0 is no bound. What is older goes to one file of the same size, with
+	// .1 after its name, and then away.
+	MaxLog int64
+	// Hold is what process.Spec says: it stays open until nothing of any unit is left.
+	Hold *os.File
+}
+
+// Conditions are what a start may need beyond what is the same for all.
+type Conditions struct {
+	// Env and Redact come on top of the target's.
+	Env, Redact []string
+	// Memory is how many bytes a unit may use, by component. It needs Keep, and says nothing to static files.
+	Memory map[string]int64
 }
 
 // Target implements deploy.Target.
 type Target struct {
-	options  Options
-	redactor *redact.Redactor
+	options Options
 
 	mu     sync.Mutex
 	slots  map[deploy.Slot]*slot
@@ -56,7 +72,7 @@ func New(options Options) (*Target, error) {
 			return nil, fmt.Errorf("local target: %s is no directory", options.Dir)
 		}
 	}
-	return &Target{options: options, redactor: redact.Of(options.Redact...), slots: map[deploy.Slot]*slot{}}, nil
+	return &Target{options: options, slots: map[deploy.Slot]*slot{}}, nil
 }
 
 // slot is what runs in one slot.
@@ -95,6 +111,13 @@ func (t *Target) slot(name deploy.Slot) (*slot, error) {
 
 // Start implements deploy.Target. The units outlive ctx: Stop and Close end them.
 func (t *Target) Start(ctx context.Context, name deploy.Slot, release deploy.Release) (deploy.Instance, error) {
+	return t.StartUnder(ctx, name, release, Conditions{})
+}
+
+// StartUnder is Start under conditions.
+func (t *Target) StartUnder(ctx context.Context, name deploy.Slot, release deploy.Release, c Conditions) (deploy.Instance, error) {
+	c.Env, c.Redact = slices.Concat(t.options.Env, c.Env), slices.Concat(t.options.Redact, c.Redact)
+	files := files{slot: name, version: release.Version, redactor: redact.Of(c.Redact...)}
 	instance := deploy.Instance{Slot: name, Release: release, Endpoints: map[string]*url.URL{}}
 	s, err := t.slot(name)
 	if err != nil {
@@ -107,7 +130,7 @@ func (t *Target) Start(ctx context.Context, name deploy.Slot, release deploy.Rel
 	}
 	var units []unit
 	for _, u := range release.Units {
-		started, err := t.start(ctx, name, release, u)
+		started, err := t.start(ctx, u, files, c)
 		if err != nil {
 			err = fmt.Errorf("start component %s of release %s in slot %s: %w", u.Component, release.Version, name, err)
 			return instance, errors.Join(err, stopAll(context.WithoutCancel(ctx), units))
@@ -127,14 +150,14 @@ func (t *Target) Start(ctx context.Context, name deploy.Slot, release deploy.Rel
 	return instance, nil
 }
 
-func (t *Target) start(ctx context.Context, name deploy.Slot, release deploy.Release, u deploy.Unit) (unit, error) {
+func (t *Target) start(ctx context.Context, u deploy.Unit, f files, c Conditions) (unit, error) {
 	switch {
 	case u.Static != "" && len(u.Command) > 0:
 		return nil, errors.New("it has both a command and static files; keep one of serve.command and serve.static")
 	case u.Static != "":
 		return startStatic(ctx, u)
 	case len(u.Command) > 0:
-		return t.startProcess(ctx, name, release, u)
+		return t.startCommand(ctx, u, f, c)
 	default:
 		return nil, errors.New("it has neither a command nor static files; set serve.command or serve.static")
 	}
