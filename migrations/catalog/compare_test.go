@@ -26,6 +26,7 @@ func TestDifferenceOfEachKindOfObject(t *testing.T) {
 		want                []string
 	}{
 		{"schema", "CREATE SCHEMA s; COMMENT ON SCHEMA s IS 'old'", "COMMENT ON SCHEMA s IS 'new'", []string{"schema s changed: comment old -> comment new"}},
+		{"the extension that records statements", "", "CREATE EXTENSION pg_stat_statements", nil},
 		{"table added", "", "CREATE TABLE t (a int)", []string{"column public.t.a added: nulls allowed, type integer", "table public.t added: owner postgres"}},
 		{"column added", "CREATE TABLE t ()", "ALTER TABLE t ADD a int NOT NULL DEFAULT 7", []string{"column public.t.a added: default 7, nulls refused, type integer"}},
 		{"column removed", "CREATE TABLE t (a int)", "ALTER TABLE t DROP a", []string{"column public.t.a removed: nulls allowed, type integer"}},

@@ -1,5 +1,7 @@
 package catalog
 
+// extensions are those of the application. pg_stat_statements is how its statements are known: an administrator makes it in
+// any database to look at the server, and that is no change of the schema.
 var extensions = source{
 	kinds: []string{"extension"},
 	name:  "quote_ident(x.extname)",
@@ -8,7 +10,7 @@ var extensions = source{
 		{name: "version", sql: "x.extversion"},
 		{name: "schema", sql: "quote_ident(n.nspname)"},
 	},
-	from: "FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace",
+	from: "FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace WHERE x.extname <> 'pg_stat_statements'",
 }
 
 var searchConfigurations = source{

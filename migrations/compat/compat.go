@@ -153,7 +153,7 @@ func (c *check) conclude() {
 		case g.count == 1:
 			g.finding.Message += ": " + brief(g.example)
 		case g.count > 1:
-			g.finding.Message += fmt.Sprintf("; %d statements with %d calls, such as: %s", g.count, g.calls, brief(g.example))
+			g.finding.Message += fmt.Sprintf("; %s with %s, such as: %s", finding.Count(g.count, "statement"), finding.Count(g.calls, "call"), brief(g.example))
 		}
 		r.Findings = append(r.Findings, g.finding)
 	}

@@ -250,7 +250,7 @@ func examples(list []sent) string {
 	if len(list) > most {
 		text += fmt.Sprintf("; and %d more", len(list)-most)
 	}
-	return fmt.Sprintf("%d calls: %s", calls, text)
+	return fmt.Sprintf("%s: %s", finding.Count(calls, "call"), text)
 }
 
 // Floor is why no release before the running one works after the steps, as history.RaiseFloor records it: the first that
