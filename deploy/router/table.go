@@ -114,7 +114,8 @@ func (t *table) choose(who *client) choice {
 		if t.sole == nil {
 			return choice{}
 		}
-		return choice{slot: t.sole.slot, by: ByChance, weight: t.sole.weight}
+		// A rule may have drawn: a client that it did not take must keep the id that it was drawn by, or it is drawn again.
+		return choice{slot: t.sole.slot, by: ByChance, weight: t.sole.weight, newCohort: who.issued}
 	}
 	point, cohort := digest(who.id(), t.salt)
 	e := t.at(point)
