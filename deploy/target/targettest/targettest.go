@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,18 +28,20 @@ type Suite struct {
 	// New makes a target for one test. The suite closes it.
 	New func(t *testing.T) deploy.Target
 	// Artifact makes files available to the target and returns the reference that a unit names: a directory for
-	// processes, an image for containers. Commands run in it need Python 3.8 or later and nothing else.
+	// processes, an image for containers. What the suite's commands need there is Program; a page's files are served by
+	// the target, or by what the image runs when nothing else is said.
 	Artifact func(t *testing.T, files map[string]string) string
-	// Python is the interpreter's name there. Default: python3.
-	Python string
+	// Program runs the suite's application in an artifact. Default: python3 app.py, Python 3.8 or later. An image made
+	// from nothing has the program of targettest/app instead.
+	Program []string
 	// Hidden is the name of an environment variable of the machine that no unit may see; the suite sets it.
 	Hidden string
 }
 
 // Run runs the suite.
 func Run(t *testing.T, suite Suite) {
-	if suite.Python == "" {
-		suite.Python = "python3"
+	if suite.Program == nil {
+		suite.Program = []string{"python3", "app.py"}
 	}
 	if suite.Hidden == "" {
 		suite.Hidden = "PIPELINE_TARGETTEST_HIDDEN"
@@ -86,7 +89,7 @@ func (s *stage) unit(t *testing.T, component, name, mode string) deploy.Unit {
 	t.Helper()
 	return deploy.Unit{
 		Component: component, Artifact: s.Artifact(t, map[string]string{"app/app.py": app}), Dir: "app",
-		Command: []string{s.Python, "app.py", "--listen", "$HOST:${PORT}", "$PORTAL", "$OTHER"},
+		Command: append(slices.Clone(s.Program), "--listen", "$HOST:${PORT}", "$PORTAL", "$OTHER"),
 		Env:     map[string]string{"NAME": name, "MODE": mode}, Routes: []string{"/" + component}, Stop: 5 * time.Second,
 	}
 }
