@@ -2,7 +2,6 @@ package deploy_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -21,51 +20,6 @@ import (
 	"github.com/metaextract/pipeline/deploy/canary"
 	"github.com/metaextract/pipeline/deploy/router"
 )
-
-// seen reads a router's records as a canary wants them.
-type seen struct{ *router.Router }
-
-func (s seen) Records(ctx context.Context, slot deploy.Slot, after string) (deploy.Records, error) {
-	var from router.Cursor
-	if after != "" {
-		if err := json.Unmarshal([]byte(after), &from); err != nil {
-			return deploy.Records{}, err
-		}
-	}
-	now, cancel := context.WithCancel(ctx)
-	cancel() // what there is: it doesn't wait
-	batch, err := s.Router.Records(now, slot, from, 0)
-	if err != nil {
-		return deploy.Records{}, err
-	}
-	next, err := json.Marshal(batch.Next)
-	records := deploy.Records{Next: string(next), Lost: batch.Lost}
-	for _, r := range batch.Records {
-		records.Observations = append(records.Observations, canary.Observation{
-			At: r.Time, Cohort: r.Cohort, Route: r.Route, Share: float64(r.Weight) / 100, Outcome: outcome(r),
-			Latency: time.Duration(r.End) * time.Microsecond, Pinned: r.By != router.ByChance,
-		})
-	}
-	return records, err
-}
-
-func outcome(r router.Record) canary.Outcome {
-	switch {
-	case r.Class == router.ClientAbort:
-		return canary.Aborted
-	case r.Class == router.RouterMade && r.Status == http.StatusGatewayTimeout:
-		return canary.Timeout
-	case r.Class == router.RouterMade:
-		return canary.Gateway
-	case r.Class == router.AppError && r.Status < http.StatusInternalServerError:
-		return canary.Truncated
-	case r.Class == router.AppError:
-		return canary.AppError
-	case r.Status >= http.StatusBadRequest:
-		return canary.ClientError
-	}
-	return canary.OK
-}
 
 // machine runs releases as servers of the test; a share of the answers of a release is 500.
 type machine struct {
@@ -174,7 +128,7 @@ func TestACanaryBehindTheRouter(t *testing.T) {
 			store := deploy.DirStore(t.TempDir())
 			command := func(id string) *deploy.Deployment {
 				return &deploy.Deployment{ID: id, Target: m, Splitter: split, Verifier: m, Journal: written, Releases: m, Strategy: deploy.Canary,
-					Ramp: &deploy.Ramp{Recorder: seen{split}, Store: store, Every: 10 * time.Millisecond, Plan: canary.Plan{
+					Ramp: &deploy.Ramp{Recorder: router.Recorder{Source: split}, Store: store, Every: 10 * time.Millisecond, Plan: canary.Plan{
 						Steps:  []canary.Step{{Percent: 20, Exposure: 60, MaxExcess: .15}, {Percent: 50, Exposure: 60, MaxExcess: .15}},
 						WarmUp: -1, Bake: 50 * time.Millisecond,
 						Options: canary.Options{Alpha: 1e-5}, // no false alarm in the life of this test

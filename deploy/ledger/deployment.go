@@ -28,7 +28,7 @@ type Outcome string
 const (
 	Succeeded  Outcome = "succeeded"
 	RolledBack Outcome = "rolled back"
-	Failed     Outcome = "failed" // before there was anything to roll back
+	Failed     Outcome = "failed" // before there was anything to roll back, or with what can't be gone back from
 )
 
 var outcomes = map[deploy.State]Outcome{deploy.Done: Succeeded, deploy.RolledBack: RolledBack, deploy.Failed: Failed}
@@ -48,7 +48,7 @@ type Deployment struct {
 	Token       int64        `json:"token"`
 	State       deploy.State `json:"state,omitempty"`
 	Slot        deploy.Slot  `json:"slot,omitempty"`
-	Serves      string       `json:"serves,omitempty"` // the release that had all traffic when it was done
+	Serves      string       `json:"serves,omitempty"` // the release that has all traffic since its end, in Slot; nothing before its end
 	Transitions int64        `json:"transitions"`
 	Started     time.Time    `json:"started"`
 	Ended       *time.Time   `json:"ended,omitempty"`
@@ -117,15 +117,10 @@ func (l *Lease) Measure(ctx context.Context, deployment string, measured ...Meas
 		slots[i], names[i], times[i], values[i] = string(m.Slot), clean(m.Name), m.At, m.Value
 	}
 	return l.write(ctx, "write measurements", func(ctx context.Context, tx pgx.Tx) error {
-		var ours bool
-		err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pipeline.deployments WHERE id = $1 AND environment = $2)", deployment, l.Environment).Scan(&ours)
-		if err == nil && !ours {
-			return l.unknown(deployment)
-		}
-		if err != nil {
+		if err := l.owns(ctx, tx, deployment); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO pipeline.measurements (deployment, slot, name, measured_at, value)
+		_, err := tx.Exec(ctx, `INSERT INTO pipeline.measurements (deployment, slot, name, measured_at, value)
 			SELECT $1, * FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::float8[]) ON CONFLICT DO NOTHING`, deployment, slots, names, times, values)
 		return err
 	})

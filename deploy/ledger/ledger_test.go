@@ -120,12 +120,12 @@ func TestTwentyOpenAnEmptyDatabaseAtOnce(t *testing.T) {
 		assert.Equal(t, ids[0], id)
 		assert.Len(t, id, 36)
 	}
-	assert.Equal(t, "1", pgtest.Value(t, address, "SELECT count(*) FROM pipeline.ledger_schema"))
+	assert.Equal(t, "2", pgtest.Value(t, address, "SELECT count(*) FROM pipeline.ledger_schema"))
 }
 
 func TestSchemaThatIsNotOurs(t *testing.T) {
 	cases := map[string]struct{ sql, says string }{
-		"of a newer pipeline":       {"INSERT INTO pipeline.ledger_schema (version) VALUES (99)", "version 99, but this pipeline knows 1 at most"},
+		"of a newer pipeline":       {"INSERT INTO pipeline.ledger_schema (version) VALUES (99)", "version 99, but this pipeline knows 2 at most"},
 		"of an application":         {"DROP SCHEMA pipeline CASCADE; CREATE SCHEMA pipeline CREATE TABLE stages (a int)", "is not a ledger's"},
 		"with a table that is gone": {"DROP TABLE pipeline.verdicts", "pipeline.verdicts"},
 	}
@@ -196,7 +196,7 @@ func TestRoleWithoutPrivilegesIsToldWhatToGrant(t *testing.T) {
 			require.NoError(t, lease.Measure(background, "d1", Measurement{Name: "requests", At: noon, Value: 1}))
 			require.NoError(t, l.Request(background, Plan{Hash: "p", By: "ann"}))
 			require.NoError(t, l.Approve(background, "p", "bob", time.Hour))
-			require.NoError(t, l.RecordVerdict(background, Verdict{Environment: "production", From: "v2", To: "v1", Safety: Safe}))
+			require.NoError(t, l.RecordVerdict(background, Verdict{Environment: "production", Verdict: deploy.Verdict{From: "v2", To: "v1", Safety: deploy.Safe}}))
 			require.NoError(t, l.keep(background, "d1", 3))
 			m, found, err := l.next(background)
 			require.NoError(t, err)

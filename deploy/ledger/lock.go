@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/metaextract/pipeline/deploy"
 	"github.com/metaextract/pipeline/internal/pg"
 )
 
@@ -59,6 +60,8 @@ func (*SupersededError) refused() {}
 // ErrLost means that the lock is not held any more by the lease that was to be used. What it was about to do must not be done.
 var ErrLost = errors.New("the lock is not held any more")
 
+var _ deploy.LostError = (*LostError)(nil)
+
 // LostError is ErrLost, with why. Nothing was written.
 type LostError struct {
 	Environment string
@@ -73,6 +76,9 @@ func (e *LostError) Error() string {
 // Unwrap makes it ErrLost.
 func (e *LostError) Unwrap() error { return ErrLost }
 func (*LostError) refused()        {}
+
+// LockLost makes it a deploy.LostError: a deployment stops at it, and cleans up nothing.
+func (*LostError) LockLost() bool { return true }
 
 // Acquire takes the lock of an environment for a holder, or waits for it for at most so long. Of several who wait only the
 // newest stays: the others end with *SupersededError. When time is over it is a *BusyError.

@@ -70,8 +70,8 @@ func stamp(t time.Time) string {
 	return t.UTC().Truncate(time.Microsecond).Format(time.RFC3339Nano)
 }
 
-// asJSON is a list or map of texts as JSON: they always encode.
-func asJSON(texts any) string {
-	b, _ := json.Marshal(texts)
+// asJSON is a list or map of texts, or of what has only texts and whole numbers, as JSON: they always encode.
+func asJSON(list any) string {
+	b, _ := json.Marshal(list)
 	return string(b)
 }

@@ -2,9 +2,13 @@ package ledger
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/metaextract/pipeline/deploy"
 )
 
 // Release is a built version, as it is remembered.
@@ -50,4 +54,72 @@ func (l *Ledger) RecordRelease(ctx context.Context, r Release) error {
 		}
 		return err
 	})
+}
+
+// ErrUnknownRelease means that no release of this version was recorded.
+var ErrUnknownRelease = errors.New("the ledger knows no such release")
+
+// FindRelease is a release that was recorded. Its error is ErrUnknownRelease where it was not.
+func (l *Ledger) FindRelease(ctx context.Context, version string) (r Release, err error) {
+	err = l.read(ctx, fmt.Sprintf("find release %q", version), func(ctx context.Context, tx pgx.Tx) error {
+		r = Release{}
+		err := tx.QueryRow(ctx, "SELECT "+releaseColumns+" FROM pipeline.releases WHERE version = $1", clean(version)).Scan(r.fields()...)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return refused{ErrUnknownRelease}
+		}
+		return err
+	})
+	return r, err
+}
+
+// Rebuild makes of a release, as it is remembered, one that can be started now: where the artifacts of its digests are,
+// configuration, and secrets are resolved anew.
+type Rebuild func(ctx context.Context, remembered Release) (deploy.Release, error)
+
+// Releases are an environment's earlier releases, for a deployment.
+type Releases struct {
+	ledger      *Ledger
+	environment string
+	rebuild     Rebuild
+}
+
+var _ deploy.Releases = (*Releases)(nil)
+
+// Releases knows an environment's earlier releases. It needs no lease: it only reads, and observes.
+func (l *Ledger) Releases(environment string, rebuild Rebuild) *Releases {
+	return &Releases{ledger: l, environment: environment, rebuild: rebuild}
+}
+
+// LastGood is Ledger.LastGood, rebuilt.
+func (r *Releases) LastGood(ctx context.Context) (deploy.Release, error) {
+	good, err := r.ledger.LastGood(ctx, r.environment)
+	if err != nil {
+		return deploy.Release{}, err
+	}
+	return r.build(ctx, good.Release)
+}
+
+// Release is a release that was recorded, rebuilt; or ErrUnknownRelease.
+func (r *Releases) Release(ctx context.Context, version string) (deploy.Release, error) {
+	remembered, err := r.ledger.FindRelease(ctx, version)
+	if err != nil {
+		return deploy.Release{}, err
+	}
+	return r.build(ctx, remembered)
+}
+
+func (r *Releases) build(ctx context.Context, remembered Release) (deploy.Release, error) {
+	built, err := r.rebuild(ctx, remembered)
+	if err != nil {
+		return deploy.Release{}, fmt.Errorf("rebuild release %s: %w", remembered.Version, err)
+	}
+	if built.Version != remembered.Version {
+		return deploy.Release{}, fmt.Errorf("rebuild release %s: it became %q", remembered.Version, built.Version)
+	}
+	return built, nil
+}
+
+// Judged writes the verdict.
+func (r *Releases) Judged(ctx context.Context, verdict deploy.Verdict) error {
+	return r.ledger.RecordVerdict(ctx, Verdict{Environment: r.environment, Verdict: verdict})
 }

@@ -74,7 +74,7 @@ var needs = map[string][]string{
 	"SELECT": {"ledger_schema", "ledger"},
 	"SELECT, INSERT": {"audit_records", "audit_hashes", "audit_checkpoints", "transitions", "approvals", "verdicts", "measurements",
 		"releases", "plans", "github_deployments"},
-	"SELECT, INSERT, UPDATE": {"deployments", "locks", "lock_requests", "github_outbox"},
+	"SELECT, INSERT, UPDATE": {"deployments", "locks", "lock_requests", "github_outbox", "deployment_states"},
 }
 
 // prepare makes or updates the schema where that is due, and looks whether the role may use it.

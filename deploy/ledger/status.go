@@ -18,7 +18,7 @@ type Waiter struct {
 // Status is how an environment is now.
 type Status struct {
 	Environment string       `json:"environment"`
-	Serving     *Deployment  `json:"serving,omitempty"` // the last that succeeded: its Serves has the traffic
+	Serving     *Deployment  `json:"serving,omitempty"` // the last that ended: its Serves has the traffic, in its Slot; nil where nothing has
 	InProgress  []Deployment `json:"in_progress"`       // not ended: they run, or their processes died
 	Lock        *Lock        `json:"lock,omitempty"`
 	Waiting     []Waiter     `json:"waiting"`
@@ -31,12 +31,8 @@ const silence = 20
 func (l *Ledger) Status(ctx context.Context, environment string) (s Status, err error) {
 	err = l.read(ctx, "read status of "+environment, func(ctx context.Context, tx pgx.Tx) error {
 		s = Status{Environment: environment}
-		serving, err := deployments(ctx, tx, "d.environment = $1 AND d.outcome = 'succeeded' ORDER BY d.number DESC LIMIT 1", environment)
-		if err != nil {
+		if s.Serving, err = serving(ctx, tx, environment); err != nil {
 			return err
-		}
-		if len(serving) > 0 {
-			s.Serving = &serving[0]
 		}
 		if s.InProgress, err = deployments(ctx, tx, "d.environment = $1 AND d.outcome = '' ORDER BY d.number", environment); err != nil {
 			return err
@@ -64,6 +60,15 @@ func (l *Ledger) Status(ctx context.Context, environment string) (s Status, err 
 		return err
 	})
 	return s, err
+}
+
+// serving is the last deployment that ended, if anything serves since.
+func serving(ctx context.Context, tx pgx.Tx, environment string) (*Deployment, error) {
+	list, err := deployments(ctx, tx, "d.environment = $1 AND d.outcome <> '' ORDER BY d.number DESC LIMIT 1", environment)
+	if err != nil || len(list) == 0 || list[0].Serves == "" {
+		return nil, err
+	}
+	return &list[0], nil
 }
 
 // Filter chooses deployments. Its zero value is the newest fifty of all environments.
@@ -107,23 +112,26 @@ type Good struct {
 // ErrNothingGood means that there is no release to go back to.
 var ErrNothingGood = errors.New("no other release has served here and was not rolled back from")
 
-// LastGood is the release that a rollback without arguments goes to: the last that served before the one that serves now, and
-// was not itself rolled back from since. It is an error when there is none: ErrNothingGood.
+// LastGood is the release that a rollback without arguments goes to: the last that served before the one that serves now. It
+// is none that failed since, was rolled back by itself, or was rolled back from; such a one is good again when it was
+// deployed again and stayed. It is an error when there is none: ErrNothingGood.
 func (l *Ledger) LastGood(ctx context.Context, environment string) (good Good, err error) {
 	err = l.read(ctx, "find the last good release of "+environment, func(ctx context.Context, tx pgx.Tx) error {
 		good = Good{}
-		list, err := deployments(ctx, tx, "d.environment = $1 AND d.outcome = 'succeeded' ORDER BY d.number DESC LIMIT 1", environment)
+		now, err := serving(ctx, tx, environment)
 		if err != nil {
 			return err
 		}
-		if len(list) == 0 {
+		if now == nil {
 			return refused{ErrNothingGood}
 		}
-		good.Leaves = list[0].Serves
-		list, err = deployments(ctx, tx, `d.environment = $1 AND d.outcome = 'succeeded' AND d.serves <> $2
+		good.Leaves = now.Serves
+		// A deployment says nothing good of what it left as a rollback and got away from, whether it succeeded or had to stay.
+		list, err := deployments(ctx, tx, `d.environment = $1 AND d.outcome = 'succeeded' AND d.serves <> $2
 			AND EXISTS (SELECT FROM pipeline.releases r WHERE r.version = d.serves)
-			AND NOT EXISTS (SELECT FROM pipeline.deployments b WHERE b.environment = $1 AND b.outcome = 'succeeded' AND b.kind = 'rollback'
-				AND b.from_release = d.serves AND b.number > d.number)
+			AND NOT EXISTS (SELECT FROM pipeline.deployments b WHERE b.environment = $1 AND b.number > d.number AND (
+				b.release = d.serves AND b.outcome IN ('rolled back', 'failed')
+				OR b.from_release = d.serves AND b.kind = 'rollback' AND b.serves = b.release))
 			ORDER BY d.number DESC LIMIT 1`, environment, good.Leaves)
 		if err != nil {
 			return err

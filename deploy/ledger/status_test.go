@@ -17,11 +17,18 @@ func deployed(t *testing.T, l *Ledger, lease *Lease, id string, kind Kind, from,
 	require.NoError(t, l.RecordRelease(background, Release{Version: to, Commit: "c" + to, Digests: map[string]string{"web": "sha256:" + to}, Committed: noon}))
 	require.NoError(t, lease.Begin(background, Deployment{ID: id, Release: to, From: from, Kind: kind, By: "ann", Strategy: "canary", Plan: "p"}))
 	release := to
-	if end != deploy.Done {
+	switch end {
+	case deploy.Done:
+	case stays:
+		end = deploy.Failed
+	default:
 		release = from
 	}
 	write(t, lease, id, release, deploy.Planned, end)
 }
+
+// stays is an end that leaves the release serving, as nothing else can.
+const stays deploy.State = "stays"
 
 func TestLastGoodIsTheReleaseToGoBackTo(t *testing.T) {
 	type step struct {
@@ -35,17 +42,22 @@ func TestLastGoodIsTheReleaseToGoBackTo(t *testing.T) {
 		steps []step
 		want  string // nothing: none
 	}{
-		"nothing was ever deployed":                {nil, ""},
-		"the first release":                        {[]step{up("", "v1")}, ""},
-		"the release before":                       {[]step{up("", "v1"), up("v1", "v2")}, "v1"},
-		"not one that was rolled back by itself":   {[]step{up("", "v1"), up("v1", "v2"), {Deploy, "v2", "v3", deploy.RolledBack}}, "v1"},
-		"not one that failed":                      {[]step{up("", "v1"), up("v1", "v2"), {Deploy, "v2", "v3", deploy.Failed}}, "v1"},
-		"not the one that was rolled back from":    {[]step{up("", "v1"), up("v1", "v2"), up("v2", "v3"), back("v3", "v2")}, "v1"},
-		"nothing, when all else was rolled back":   {[]step{up("", "v1"), up("v1", "v2"), back("v2", "v1")}, ""},
-		"one that was put right and came again":    {[]step{up("", "v1"), up("v1", "v2"), back("v2", "v1"), up("v1", "v2"), up("v2", "v3")}, "v2"},
-		"past the same release deployed again":     {[]step{up("", "v1"), up("v1", "v2"), up("v2", "v2")}, "v1"},
-		"a rollback that failed leaves it as good": {[]step{up("", "v1"), up("v1", "v2"), up("v2", "v3"), {RollBack, "v2", "v1", deploy.Failed}}, "v2"},
-		"one that a hotfix took the place of":      {[]step{up("", "v1"), {Hotfix, "v1", "v2", deploy.Done}}, "v1"},
+		"nothing was ever deployed":                            {nil, ""},
+		"the first release":                                    {[]step{up("", "v1")}, ""},
+		"the release before":                                   {[]step{up("", "v1"), up("v1", "v2")}, "v1"},
+		"not one that was rolled back by itself":               {[]step{up("", "v1"), up("v1", "v2"), {Deploy, "v2", "v3", deploy.RolledBack}}, "v1"},
+		"not one that failed":                                  {[]step{up("", "v1"), up("v1", "v2"), {Deploy, "v2", "v3", deploy.Failed}}, "v1"},
+		"not the one that was rolled back from":                {[]step{up("", "v1"), up("v1", "v2"), up("v2", "v3"), back("v3", "v2")}, "v1"},
+		"nothing, when all else was rolled back":               {[]step{up("", "v1"), up("v1", "v2"), back("v2", "v1")}, ""},
+		"one that was put right and came again":                {[]step{up("", "v1"), up("v1", "v2"), back("v2", "v1"), up("v1", "v2"), up("v2", "v3")}, "v2"},
+		"past the same release deployed again":                 {[]step{up("", "v1"), up("v1", "v2"), up("v2", "v2")}, "v1"},
+		"a rollback that failed leaves it as good":             {[]step{up("", "v1"), up("v1", "v2"), up("v2", "v3"), {RollBack, "v3", "v1", deploy.Failed}}, "v2"},
+		"not one that served, came again and was rolled back":  {[]step{up("", "v1"), up("v1", "v2"), up("v2", "v3"), {Deploy, "v3", "v2", deploy.RolledBack}}, "v1"},
+		"not one that served, came again and failed":           {[]step{up("", "v1"), up("v1", "v2"), up("v2", "v3"), {RollBack, "v3", "v2", deploy.Failed}}, "v1"},
+		"the one before a bad one that must stay":              {[]step{up("", "v1"), up("v1", "v2"), {Deploy, "v2", "v3", stays}}, "v2"},
+		"not a bad one that had to stay":                       {[]step{up("", "v1"), {Deploy, "v1", "v2", stays}, up("v2", "v3")}, "v1"},
+		"not one that was left by a rollback that had to stay": {[]step{up("", "v0"), up("v0", "v1"), up("v1", "v2"), {RollBack, "v2", "v1", stays}}, "v0"},
+		"one that a hotfix took the place of":                  {[]step{up("", "v1"), {Hotfix, "v1", "v2", deploy.Done}}, "v1"},
 	}
 	l, _ := fresh(t)
 	for name, c := range cases {
@@ -95,8 +107,8 @@ func TestStatusAndHistory(t *testing.T) {
 	write(t, lease, "d4", "v4", deploy.Planned, deploy.Shifting)
 	require.NoError(t, lease.Bad(background, "d4", noon, noon.Add(time.Minute)))
 	require.NoError(t, lease.Bad(background, "d4", noon.Add(time.Second), noon.Add(2*time.Second)))
-	require.NoError(t, l.RecordVerdict(background, Verdict{Environment: "production", From: "v2", To: "v1", Safety: Unsafe, Reasons: []string{"column gone"}}))
-	require.NoError(t, l.RecordVerdict(background, Verdict{Environment: "production", From: "v2", To: "v1", Safety: SafeWithLoss, Reasons: []string{"3 rows", "of files"}, Floor: "v1"}))
+	require.NoError(t, l.RecordVerdict(background, Verdict{Environment: "production", Verdict: deploy.Verdict{From: "v2", To: "v1", Safety: deploy.Unsafe, Reasons: []string{"column gone"}}}))
+	require.NoError(t, l.RecordVerdict(background, Verdict{Environment: "production", Verdict: deploy.Verdict{From: "v2", To: "v1", Safety: deploy.SafeWithLoss, Reasons: []string{"3 rows", "of files"}}, Floor: "v1"}))
 
 	s, err := l.Status(background, "production")
 	require.NoError(t, err)
@@ -124,7 +136,7 @@ func TestStatusAndHistory(t *testing.T) {
 
 	good, err := l.LastGood(background, "production")
 	require.NoError(t, err)
-	assert.Equal(t, SafeWithLoss, good.Verdict.Safety, "the newest counts")
+	assert.Equal(t, deploy.SafeWithLoss, good.Verdict.Safety, "the newest counts")
 	assert.Equal(t, []string{"3 rows", "of files"}, good.Verdict.Reasons)
 }
 

@@ -51,7 +51,7 @@ func (l *Lease) Write(ctx context.Context, entry deploy.Entry) error {
 		// One that is done, but with all traffic on another release than its own, went back before it was.
 		err := a.tx.QueryRow(ctx, `UPDATE pipeline.deployments SET transitions = transitions + 1, state = $3, slot = $4,
 				outcome = CASE WHEN $5::text = 'succeeded' AND release <> $6::text THEN 'rolled back' ELSE $5::text END,
-				serves = CASE WHEN $5::text = 'succeeded' AND release = $6::text THEN release ELSE '' END,
+				serves = CASE WHEN $5::text = '' THEN '' ELSE $6::text END,
 				reason = CASE WHEN $5::text = '' THEN '' ELSE $7 END, ended_at = CASE WHEN $5::text = '' THEN NULL ELSE $8::timestamptz END
 			WHERE id = $1 AND environment = $2 RETURNING transitions, requested_by`, t.Deployment, l.Environment, string(t.State), string(t.Slot),
 			string(outcome), t.Release, t.Detail, a.now).Scan(&t.Seq, &by)

@@ -26,18 +26,18 @@ func full(t testing.TB) (l *Ledger, address string, signer note.Signer, trusted 
 		require.NoError(t, err)
 		checkpoints = append(checkpoints, signed)
 	}
-	require.NoError(t, l.RecordKey(background, "ann", KeyAdded, "ledger.test+…"))                             // 0
-	lease := acquire(t, l, "production")                                                                      //
-	started(t, l, lease, "d1", "v1")                                                                          // 1
-	write(t, lease, "d1", "v1", deploy.Planned, deploy.Starting, deploy.Shifting)                             // 2 3 4
-	require.NoError(t, l.Request(background, Plan{Hash: "p", Environment: "production", By: "ann"}))          // 5
-	sign()                                                                                                    // 6
-	require.NoError(t, l.Approve(background, "p", "bob", time.Hour))                                          // 6
-	require.NoError(t, l.RecordVerdict(background, Verdict{From: "v1", To: "v0", Safety: Unsafe}))            // 7
-	write(t, lease, "d1", "v1", deploy.Baking)                                                                // 8
-	sign()                                                                                                    // 9
-	write(t, lease, "d1", "v1", deploy.Done)                                                                  // 9
-	require.NoError(t, l.RecordVerdict(background, Verdict{From: "v1", To: "v0", Safety: Safe, Floor: "v0"})) // 10
+	require.NoError(t, l.RecordKey(background, "ann", KeyAdded, "ledger.test+…"))                                                             // 0
+	lease := acquire(t, l, "production")                                                                                                      //
+	started(t, l, lease, "d1", "v1")                                                                                                          // 1
+	write(t, lease, "d1", "v1", deploy.Planned, deploy.Starting, deploy.Shifting)                                                             // 2 3 4
+	require.NoError(t, l.Request(background, Plan{Hash: "p", Environment: "production", By: "ann"}))                                          // 5
+	sign()                                                                                                                                    // 6
+	require.NoError(t, l.Approve(background, "p", "bob", time.Hour))                                                                          // 6
+	require.NoError(t, l.RecordVerdict(background, Verdict{Verdict: deploy.Verdict{From: "v1", To: "v0", Safety: deploy.Unsafe}}))            // 7
+	write(t, lease, "d1", "v1", deploy.Baking)                                                                                                // 8
+	sign()                                                                                                                                    // 9
+	write(t, lease, "d1", "v1", deploy.Done)                                                                                                  // 9
+	require.NoError(t, l.RecordVerdict(background, Verdict{Verdict: deploy.Verdict{From: "v1", To: "v0", Safety: deploy.Safe}, Floor: "v0"})) // 10
 	return l, address, signer, trusted, checkpoints
 }
 
@@ -85,6 +85,8 @@ func TestVerifyFindsTheFirstRecordThatIsWrong(t *testing.T) {
 		"who is said to have approved":          {`UPDATE pipeline.approvals SET approver = 'ann'`, 6, "the row in pipeline.approvals"},
 		"how long an approval lasts":            {`UPDATE pipeline.approvals SET expires_at = expires_at + interval '1 year'`, 6, "the row in pipeline.approvals"},
 		"a verdict made safe":                   {`UPDATE pipeline.verdicts SET verdict = 'SAFE' WHERE audit = 7`, 7, "the row in pipeline.verdicts"},
+		"what a verdict says is lost":           {`UPDATE pipeline.verdicts SET lost = '[{"what": "rows", "rows": 1}]' WHERE audit = 7`, 7, "the row in pipeline.verdicts"},
+		"the way out of a verdict":              {`UPDATE pipeline.verdicts SET way = 'none' WHERE audit = 7`, 7, "the row in pipeline.verdicts"},
 		"where a deployment went":               {`UPDATE pipeline.deployments SET environment = 'staging'`, 2, "the row in pipeline.transitions"},
 	}
 	l, address, _, trusted, _ := full(t)

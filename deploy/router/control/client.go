@@ -135,22 +135,30 @@ func (c *Client) SetMirror(ctx context.Context, mirror *router.Mirror) error {
 // lose what the router has just answered.
 const pollWait = 10 * time.Second
 
-// Records is Router.Records. A reader that was killed goes on with the last cursor it kept.
+// pollSlack is what the answer to a poll may take beyond the wait: 10,000 records are some 3 MB, and the machine may be busy
+// with a release that starts.
+const pollSlack = 10 * time.Second
+
+// Records is Router.Records: with a deadline that has passed it asks once, for what there is. A reader that was killed goes
+// on with the last cursor it kept.
 func (c *Client) Records(ctx context.Context, slot deploy.Slot, from router.Cursor, limit int) (batch router.Batch, err error) {
 	p := poll{from: from, limit: limit, wait: pollWait}
 	batch.Next, batch.Records = from, []router.Record{}
-	for len(batch.Records) == 0 && batch.Lost == 0 && ctx.Err() == nil {
+	for len(batch.Records) == 0 && batch.Lost == 0 && !errors.Is(ctx.Err(), context.Canceled) {
 		if deadline, ok := ctx.Deadline(); ok {
 			p.wait = max(0, min(pollWait, time.Until(deadline)))
 		}
 		p.from = batch.Next
 		next, err := c.poll(ctx, slot, p)
-		if err != nil && ctx.Err() == nil {
+		if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 			return batch, err
 		}
 		if err == nil {
 			next.Restart = next.Restart || batch.Restart
 			batch = next
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
 	return batch, nil
@@ -158,7 +166,7 @@ func (c *Client) Records(ctx context.Context, slot deploy.Slot, from router.Curs
 
 // poll waits a little longer than the router does.
 func (c *Client) poll(ctx context.Context, slot deploy.Slot, p poll) (batch router.Batch, err error) {
-	patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.wait+drainSlack)
+	patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.wait+pollSlack)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() {
 		if errors.Is(ctx.Err(), context.Canceled) {
