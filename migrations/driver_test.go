@@ -22,8 +22,7 @@ import (
 	"github.com/metaextract/pipeline/migrations/history"
 )
 
-// The letters are those of the facts about golang-migrate's own driver in research/db.md section 2: what it does wrong
-// there, ours does right here.
+// What golang-migrate's own driver does wrong (engine_facts_test.go), ours does right here.
 
 const stateQuery = "SELECT coalesce((SELECT version || ' ' || dirty FROM schema_migrations), 'none')"
 

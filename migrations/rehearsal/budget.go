@@ -33,8 +33,8 @@ type Prediction struct {
 	DiskBytes       int64      `json:"disk_bytes"`
 }
 
-// headroom is how much longer than on a quiet copy a statement may take on the original. It is the factor that a statement
-// timeout taken from a rehearsal leaves (research/db.md 3.2: backstop ×3).
+// headroom is how much longer than on a quiet copy a statement may take on the original. It is a margin, not a
+// measurement: a timeout taken from a rehearsal should leave as much.
 const headroom = 3
 
 // predict scales what was measured to the original's size.
