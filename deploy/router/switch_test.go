@@ -1,7 +1,6 @@
 package router_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -211,60 +209,4 @@ func TestNoPOSTFailsOnAConnectionThatTheApplicationIsClosing(t *testing.T) {
 	require.Zero(t, failed.Load())
 	require.Equal(t, sent.Load(), served.Load(), "a request was worked on twice or never")
 	require.Zero(t, statusOf(t, r, deploy.Blue).Gateway)
-}
-
-// The worst case, made certain: an application that closes every connection on which a second request arrives. What the
-// router must not do is send such a request again, as it may have been worked on.
-func TestRequestsThatCannotBeRepeatedAreNotSentOnAUsedConnection(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = listener.Close() })
-	var worked atomic.Int64
-	go func() {
-		for {
-			connection, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer connection.Close()
-				reader := bufio.NewReader(connection)
-				for n := 0; ; n++ {
-					request, err := http.ReadRequest(reader)
-					if err != nil {
-						return
-					}
-					_, _ = io.Copy(io.Discard, request.Body)
-					if request.Method != http.MethodGet {
-						worked.Add(1)
-					}
-					if n > 0 {
-						return
-					}
-					_, _ = io.WriteString(connection, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-				}
-			}()
-		}
-	}()
-	r := router.New(router.Options{})
-	base := public(t, r)
-	give(t, r, one(t, deploy.Blue, "v1", "http://"+listener.Addr().String()))
-	client := newClient(t)
-	sent := 0
-	for range 10 {
-		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-			request, err := http.NewRequest(method, base, strings.NewReader("x"))
-			if method == http.MethodGet {
-				request, err = http.NewRequest(method, base, http.NoBody)
-			} else {
-				sent++
-			}
-			require.NoError(t, err)
-			response, err := client.Do(request)
-			require.NoError(t, err)
-			response.Body.Close()
-			require.Equal(t, http.StatusOK, response.StatusCode, method)
-		}
-	}
-	require.EqualValues(t, sent, worked.Load(), "each was worked on once")
 }
