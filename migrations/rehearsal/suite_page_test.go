@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/metaextract/pipeline/internal/squawktest"
 	"github.com/metaextract/pipeline/migrations/finding"
 )
 
@@ -122,7 +123,7 @@ func checkSuitePage(t *testing.T, rows []suiteRow, all bool) {
 	var page bytes.Buffer
 	require.NoError(t, template.Must(template.New("").Parse(suiteTemplate)).Execute(&page, map[string]any{
 		"Rows": rows, "All": len(rows), "Patience": suitePatience, "Many": fmt.Sprintf("%d,000,000", manyUsers/1_000_000), "Few": fmt.Sprintf("%d,000", fewUsers/1000),
-		"Squawk":    squawkVersion,
+		"Squawk":    squawktest.Version,
 		"Dangerous": count(func(r suiteRow) bool { return r.Dangerous }),
 		"Harmless":  count(func(r suiteRow) bool { return !r.Dangerous }),
 		"Refused":   count(func(r suiteRow) bool { return r.Dangerous && r.Refused }),

@@ -14,45 +14,13 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/metaextract/pipeline/internal/squawktest"
 )
-
-const squawkVersion = "2.66.0"
-
-// squawkProgram puts squawk into the user's cache, once.
-func squawkProgram(t *testing.T) string {
-	t.Helper()
-	cache, err := os.UserCacheDir()
-	require.NoError(t, err)
-	home := filepath.Join(cache, "pipeline", "squawk-"+squawkVersion)
-	program := filepath.Join(home, "node_modules", ".bin", "squawk")
-	if _, err := os.Stat(program); err == nil {
-		return program
-	}
-	npm, err := exec.LookPath("npm")
-	if err != nil {
-		t.Skip("what squawk says of the suite is taken from its squawk.txt files: there is no npm to install it with")
-	}
-	require.NoError(t, os.MkdirAll(filepath.Dir(home), 0o755))
-	temporary, err := os.MkdirTemp(filepath.Dir(home), "squawk-")
-	require.NoError(t, err)
-	defer os.RemoveAll(temporary)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	install := exec.CommandContext(ctx, npm, "install", "--silent", "--no-audit", "--no-fund", "squawk-cli@"+squawkVersion)
-	install.Dir = temporary
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Skipf("what squawk says of the suite is taken from its squawk.txt files: npm cannot install it: %v: %s", err, out)
-	}
-	if err := os.Rename(temporary, home); err != nil && !errors.Is(err, os.ErrExist) {
-		_, gone := os.Stat(program) // another process was first
-		require.NoError(t, gone, err)
-	}
-	return program
-}
 
 // TestSquawkSaysOfTheSuiteWhatIsWrittenThere runs squawk with its default settings.
 func TestSquawkSaysOfTheSuiteWhatIsWrittenThere(t *testing.T) {
-	program := squawkProgram(t)
+	program := squawktest.Install(t, "what squawk says of the suite is taken from its squawk.txt files")
 	files, err := filepath.Glob(suiteDir + "/[0-9]*/*up.sql")
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

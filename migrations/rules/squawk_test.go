@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -14,10 +12,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/metaextract/pipeline/internal/squawktest"
+
 	"github.com/metaextract/pipeline/migrations/rules"
 )
-
-const squawkVersion = "2.66.0"
 
 // shared are squawk's rules that we have.
 var shared = []string{
@@ -72,38 +70,6 @@ var disagreements = map[string][]disagreement{
 	"vacuum_full.sql":                   {{"prefer-repack", ours, before}},
 }
 
-// install puts squawk into the user's cache, once.
-func install(t testing.TB) string {
-	t.Helper()
-	cache, err := os.UserCacheDir()
-	require.NoError(t, err)
-	home := filepath.Join(cache, "pipeline", "squawk-"+squawkVersion)
-	program := filepath.Join(home, "node_modules", ".bin", "squawk")
-	if _, err := os.Stat(program); err == nil {
-		return program
-	}
-	npm, err := exec.LookPath("npm")
-	if err != nil {
-		t.Skip("squawk is compared with where npm is installed")
-	}
-	require.NoError(t, os.MkdirAll(filepath.Dir(home), 0o755))
-	temporary, err := os.MkdirTemp(filepath.Dir(home), "squawk-")
-	require.NoError(t, err)
-	defer os.RemoveAll(temporary)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	c := exec.CommandContext(ctx, npm, "install", "--silent", "--no-audit", "--no-fund", "squawk-cli@"+squawkVersion)
-	c.Dir = temporary
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Skipf("squawk is compared with where npm can install it: %v: %s", err, out)
-	}
-	if err := os.Rename(temporary, home); err != nil && !errors.Is(err, os.ErrExist) {
-		_, gone := os.Stat(program) // another process was first
-		require.NoError(t, gone, err)
-	}
-	return program
-}
-
 // squawk are the names of the rules that squawk reports for each of the files, each once.
 func squawk(t testing.TB, program string, files []string) map[string][]string {
 	t.Helper()
@@ -131,7 +97,7 @@ func squawk(t testing.TB, program string, files []string) map[string][]string {
 }
 
 func TestRulesAgreeWithSquawk(t *testing.T) {
-	program := install(t)
+	program := squawktest.Install(t, "squawk is not compared with")
 	names, texts := files(t)
 	require.Greater(t, len(names), 60)
 	reported := squawk(t, program, names)
